@@ -7,10 +7,12 @@
 #define HV_LOCK_H
 
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 /* Rank order, lowest first. A lock's declaration names its rank and says what it guards. */
 enum lock_rank {
+    RANK_NONE,   /* not initialised: order not checked */
     RANK_VM,     /* struct vm: spaces, bonds, rings, groups */
     RANK_DEVICE, /* struct iommu_device: its tables */
     RANK_QUEUE,  /* struct iommu_unit: invalidation queue, domain ids */
@@ -20,9 +22,15 @@ enum lock_rank {
 
 struct lock {
     _Atomic uint16_t next, owner;
+    uint16_t rank; /* enum lock_rank; the host tests check the order */
 };
 
+#define LOCK(r) { .rank = (r) }
+
+/* Panics after ten seconds: a deadlock is a broken invariant, and a silent one helps nobody. */
 void lock_take(struct lock *l);
+/* Take it only if it is free now. */
+bool lock_try(struct lock *l);
 void lock_drop(struct lock *l);
 
 #endif

@@ -35,6 +35,8 @@ void mmio_write64(volatile void *base, uint32_t offset, uint64_t value);
 /* Stores that hardware may observe. The 16-byte one is a single access (SDM 3A 9.1.1); @p aligned. */
 void store64(uint64_t *p, uint64_t value);
 void store128(uint64_t p[2], uint64_t lo, uint64_t hi);
+/* @n words from @p on: value, value + step, ... ascending, one store each (page-table runs). */
+void store64_run(uint64_t *p, unsigned n, uint64_t value, uint64_t step);
 /* Write back the lines of [p, p + size) and wait until they are visible to non-snooping hardware. */
 void cache_flush(const void *p, size_t size);
 
@@ -54,5 +56,11 @@ void pci_config_write(rid_t rid, unsigned offset, unsigned size, uint32_t value)
  * interrupts off and no lock held. HV_ENOMEM: no vector left. Boot only. */
 struct irq_message { uint32_t address, upper_address, data; };
 enum hv_status irq_alloc(void (*handler)(void *ctx), void *ctx, struct irq_message *out);
+
+/* Call @fn every @period_us on the boot CPU, with no lock held. Called on the boot CPU; one user. */
+void platform_periodic(void (*fn)(void), uint32_t period_us);
+
+/* Bytes to the console, as they are. The log's; everyone else uses hv/log.h. */
+void console_write(const char *text, size_t length);
 
 #endif
