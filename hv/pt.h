@@ -39,7 +39,8 @@ struct pt {
     bool flush;          /* walks are not snooped: cache_flush each written line */
 };
 
-/* Make an empty table. HV_EQUOTA, HV_ENOMEM. */
+/* Make an empty table. @large: 1G only together with 2M. HV_ERANGE: not that many levels in this format;
+ * HV_EQUOTA; HV_ENOMEM. Input addresses of all calls start at 0: no sign extension. */
 enum hv_status pt_create(struct pt *pt, const struct pt_format *format, struct page_quota *quota,
                          unsigned levels, unsigned large, bool flush);
 /* Free every table page (not what leaves point to). Hardware must no longer use it. */
@@ -50,20 +51,23 @@ enum { PT_UC = 0x100 }; /* or'd to the permissions of pt_map: uncached (device m
 /** Map [in, in + size) to [out, out + size).
  *  @in, @out, @size: bytes, multiples of 4 KiB.  @perm: PT_R | PT_W | PT_X | PT_U | PT_UC, never 0.
  *  Uses the largest leaf that both addresses allow. Parents are stored after their children.
- *  @return HV_OK; HV_EALIGN; HV_ERANGE past the table's reach; HV_EEXIST any byte mapped; HV_EQUOTA;
+ *  @return HV_OK; HV_EALIGN; HV_ERANGE past the table's reach, or size 0; HV_EINVAL: neither read
+ *          nor write nor execute; HV_EEXIST any byte mapped; HV_EQUOTA;
  *          HV_ENOMEM; on every error the mappings are unchanged.  Lock: the table owner's.
  *  Spec: VT-d 3.7 (second stage), 6.1 (caching mode), APM 2 15.25. */
 enum hv_status pt_map(struct pt *pt, ptaddr_t in, paddr_t out, uint64_t size, unsigned perm);
 
 /** Unmap [in, in + size); holes are fine. Splits large leaves at the edges, without a moment in which
  *  the rest is absent. Emptied tables go on a list that the caller frees after invalidating.
+ *  (A split that was followed by an error stays: same mappings, smaller leaves.)
  *  @freed: receives pages to give to pt_release once no hardware can reach them.
  *  @return HV_OK; HV_EALIGN; HV_ERANGE; HV_EQUOTA, HV_ENOMEM (a split needs a page; unchanged). */
 struct pt_freed { uint64_t *head; };
 enum hv_status pt_unmap(struct pt *pt, ptaddr_t in, uint64_t size, struct pt_freed *freed);
 void pt_release(struct pt *pt, struct pt_freed *freed);
 
-/** Look one address up. @return false: not mapped. */
+/** Look one address up: where @in itself goes, in a leaf of size bytes. What the format does not
+ *  control is granted; PT_UC for uncached leaves. @return false: not mapped. */
 struct pt_leaf { paddr_t out; uint64_t size; unsigned perm; };
 bool pt_lookup(const struct pt *pt, ptaddr_t in, struct pt_leaf *leaf);
 
