@@ -53,17 +53,19 @@ $(eval $(call flavour_rules,host))
 
 # ---- UEFI applications
 
-$(B)/%.EFI $(B)/%.efi:
-	$(call begin,LINK,$@)
-	$(Q)lld-link$(LLVM) -subsystem:efi_application -entry:efi_main -nodefaultlib -Brepro \
-	    -opt:ref -out:$@ $(filter %.o,$^)
-
 boot_src := $(wildcard boot/*.c boot/*.S)
 shim_src := $(wildcard tests/model/shim/*.c)
 boot     := $(if $(boot_src),$(B)/BOOTX64.EFI)
 shim     := $(if $(shim_src),$(B)/tests/shim.efi)
-$(B)/BOOTX64.EFI: $(call objects,boot,$(boot_src))
-$(B)/tests/shim.efi: $(call objects,boot,$(shim_src))
+
+define efi_rule
+$(1): $(call objects,boot,$(2))
+	$$(call begin,LINK,$$@)
+	$$(Q)lld-link$(LLVM) -subsystem:efi_application -entry:efi_main -nodefaultlib -Brepro -opt:ref \
+	    -out:$$@ $$^
+endef
+$(eval $(call efi_rule,$(B)/BOOTX64.EFI,$(boot_src)))
+$(eval $(call efi_rule,$(B)/tests/shim.efi,$(shim_src)))
 
 # ---- hypervisor
 
