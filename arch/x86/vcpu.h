@@ -20,28 +20,34 @@ enum vcpu_reg { REG_RAX, REG_RCX, REG_RDX, REG_RBX, REG_RSP, REG_RBP, REG_RSI, R
 
 enum vcpu_state { VCPU_WAIT_SIPI, VCPU_RUNNING, VCPU_HALTED, VCPU_STOPPED };
 
-struct vcpu {
-    uint64_t reg[REGS];    /* guest's; RAX, RSP and RIP are exact between exits */
-    uint64_t rip;
-    struct vm *vm;
-    unsigned index, cpu;   /* within the VM (= its APIC id); host CPU */
-    _Atomic enum vcpu_state state;
-    _Atomic bool kicked;   /* something to do before the next entry */
-    _Atomic uint64_t posted[4]; /* interrupts raised by others, by vector; drained before entry */
-    struct vlapic *vlapic;
-    void *backend;         /* VMCB, VMCS and what belongs to them */
-    uint64_t exits;        /* all reasons */
+/* What others ask of a vCPU; done by its own CPU before the next entry. */
+enum vcpu_request {
+    VCPU_START = 1u << 0, /* vcpu_begin() */
+    VCPU_INIT = 1u << 1,  /* wait for SIPI */
+    VCPU_SIPI = 1u << 2,  /* if it waits: start in real mode at sipi_page */
+    VCPU_NMI = 1u << 3,
+    VCPU_FLUSH = 1u << 4, /* second stage narrowed */
+    VCPU_STOP = 1u << 5,
 };
 
 enum vcpu_exit_kind {
     EXIT_NONE,        /* handled inside the backend */
-    EXIT_HYPERCALL, EXIT_CPUID, EXIT_MSR_READ, EXIT_MSR_WRITE, EXIT_IO, EXIT_HLT, EXIT_XSETBV,
+    EXIT_HYPERCALL,
+    EXIT_CPUID,
+    EXIT_MSR_READ,
+    EXIT_MSR_WRITE,
+    EXIT_IO,
+    EXIT_HLT,
+    EXIT_XSETBV,
     EXIT_MEMORY,      /* second-stage violation */
     EXIT_INTERRUPT,   /* host interrupt or kick: run the host's handlers, then go on */
     EXIT_WINDOW,      /* the guest can take an interrupt now */
+    EXIT_EXCEPTION,   /* intercepted so that delivering it cannot hang the CPU: give it back */
+    EXIT_SKIP,        /* has no effect in a guest: step over it */
+    EXIT_UNDEFINED,   /* an instruction we do not offer: inject #UD */
+    EXIT_DENIED,      /* inject #GP(0) */
     EXIT_SHUTDOWN,    /* triple fault */
     EXIT_BAD_STATE,   /* entry refused: the VM is stopped, with the backend's reason in the log */
-    EXIT_UNDEFINED,   /* an instruction we do not offer: inject #UD */
     EXIT_KINDS,
 };
 
@@ -50,50 +56,89 @@ struct vcpu_exit {
     union {
         struct { uint16_t port; uint8_t size; bool in, string; } io;
         struct { uint64_t gpa; bool write, fetch; } memory;
+        struct { uint8_t vector; bool has_code; uint32_t code; } exception;
+        struct { uint64_t code; } raw; /* BAD_STATE, UNDEFINED: the backend's own number */
     };
 };
 
-/* Where a vCPU starts: PVH entry (32-bit protected, paging off) or SIPI (real mode). */
-struct vcpu_start { bool real_mode; uint64_t rip, rbx; };
+/* Where a vCPU starts: PVH entry (32-bit protected, paging off) or SIPI (real mode, rip = page). */
+struct vcpu_start {
+    bool real_mode;
+    uint64_t rip, rbx;
+};
 
+struct vcpu {
+    uint64_t reg[REGS]; /* guest's, exact between exits; first, for entry.S */
+    uint64_t rip;
+    struct vm *vm;
+    unsigned index, cpu; /* within the VM (= its APIC id); host CPU */
+    void *backend;       /* VMCB, VMCS and what belongs to them */
+    struct vlapic *vlapic;
+    _Atomic bool kicked; /* something to do before the next entry; see vcpu.c */
+    _Atomic enum vcpu_state state;
+    _Atomic unsigned request;   /* vcpu_request */
+    _Atomic uint64_t posted[4]; /* interrupts raised by others, by vector; drained before entry */
+    _Atomic uint8_t sipi_page;  /* 4 KiB units; valid with VCPU_SIPI */
+    bool nmi_pending;
+    struct vcpu_start start;    /* valid with VCPU_START */
+    uint64_t exits;             /* all reasons */
+    uint64_t exits_by[EXIT_KINDS];
+};
+
+/* A backend. All but missing and create run on the vCPU's own CPU, interrupts off. */
 struct vcpu_ops {
     const char *name;
     const struct pt_format *second_stage; /* CPU-side guest-physical table */
     unsigned second_stage_levels;
+    uint32_t hypercall_vmmcall;            /* CPUID 0x40000001 ECX */
     /* NULL, or the name of what this CPU lacks (CPUID leaf or MSR bit). Changes nothing. */
     const char *(*missing)(void);
-    enum hv_status (*cpu_enable)(void);   /* on each CPU, once */
-    enum hv_status (*create)(struct vcpu *v);  /* all resources; charged to the VM's quota */
+    enum hv_status (*cpu_enable)(void);    /* on each CPU, once */
+    enum hv_status (*create)(struct vcpu *v); /* all resources; charged to the VM's quota */
     void (*destroy)(struct vcpu *v);
     void (*reset)(struct vcpu *v, const struct vcpu_start *start);
-    struct vcpu_exit (*run)(struct vcpu *v);   /* one world switch; interrupts off around it */
-    void (*skip)(struct vcpu *v);              /* step over the instruction that exited */
-    /* Inject now (only if ready says so), or ask for EXIT_WINDOW. */
+    struct vcpu_exit (*run)(struct vcpu *v); /* one world switch; interrupts off around it */
+    void (*skip)(struct vcpu *v);            /* step over the instruction that exited */
+    /* Events. inject_* only if *_ready says so, and one event an entry; exceptions always, they
+     * combine with what was being delivered (SDM 3A 6.15); false: that makes a triple fault. */
     bool (*interrupt_ready)(struct vcpu *v);
     void (*inject_interrupt)(struct vcpu *v, uint8_t vector);
-    void (*want_window)(struct vcpu *v, bool on);
-    void (*inject_exception)(struct vcpu *v, uint8_t vector, bool has_code, uint32_t code);
+    bool (*nmi_ready)(struct vcpu *v);
+    void (*inject_nmi)(struct vcpu *v);
+    bool (*inject_exception)(struct vcpu *v, uint8_t vector, bool has_code, uint32_t code);
+    /* EXIT_WINDOW as soon as the guest could take @vector (0: never), by its IF and CR8. */
+    void (*want_window)(struct vcpu *v, uint8_t vector);
+    uint8_t (*cr8)(struct vcpu *v);          /* task priority, vector bits 7:4 */
+    void (*set_cr8)(struct vcpu *v, uint8_t cr8);
     uint8_t (*cpl)(struct vcpu *v);
-    /* Guest MSRs that live in the control block (EFER, STAR.., FS/GS base, PAT); false: not one. */
+    uint64_t (*cr4)(struct vcpu *v);
+    /* Guest MSRs that live in the control block (EFER, PAT); false: not one, or a bad value. */
     bool (*msr_get)(struct vcpu *v, uint32_t msr, uint64_t *value);
     bool (*msr_set)(struct vcpu *v, uint32_t msr, uint64_t value);
-    void (*table_changed)(struct vm *vm);      /* second stage narrowed: flush before next entry */
+    void (*flush)(struct vcpu *v);           /* drop cached guest translations on the next entry */
 };
 
 extern const struct vcpu_ops vcpu_svm;
-extern const struct vcpu_ops *vcpu_ops;        /* chosen at boot from CPUID */
+extern const struct vcpu_ops *vcpu_ops; /* chosen by vcpu_choose() */
 
 /* --- For the core ------------------------------------------------------------------------------- */
 
-/* Create vCPU @index of @vm on host CPU @cpu, waiting for SIPI. */
+/* Choose the backend, before the other CPUs start. HV_ENOTSUP: the log says what this CPU lacks. */
+enum hv_status vcpu_choose(void);
+/* Create vCPU @index of @vm on host CPU @cpu, waiting for SIPI. Index 0 first. Boot CPU. */
 enum hv_status vcpu_create(struct vm *vm, unsigned index, unsigned cpu, struct vcpu **out);
+/* Before the VM ran, or after its vm_vcpu_stopped(). Index 0 last. */
 void vcpu_destroy(struct vcpu *v);
-/* Enter at @start when its CPU next looks (the boot vCPU of a VM). */
+/* Enter at @start when its CPU next looks: the boot vCPU of a VM, when all of them are created. */
 void vcpu_begin(struct vcpu *v, const struct vcpu_start *start);
 /* Raise @vector (32 to 255) in the guest, edge; from any CPU. Kicks the host CPU if needed. */
 void vcpu_interrupt(struct vcpu *v, uint8_t vector);
+/* The same for a vcpu_request. */
+void vcpu_ask(struct vcpu *v, unsigned request);
 /* Ask it to leave the guest for good; does not wait. vm_vcpu_stopped() tells when. Any CPU. */
 void vcpu_stop(struct vcpu *v);
+/* Second stage of @vm narrowed: every vCPU leaves the guest and flushes. Does not wait. */
+void vcpu_table_changed(struct vm *vm);
 /* The loop of a CPU: runs its vCPU whenever there is one, sleeps otherwise. Does not return. */
 [[noreturn]] void vcpu_cpu_loop(void);
 
