@@ -19,14 +19,15 @@ WARN := -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes 
     -Wpointer-arith -Wwrite-strings -Wimplicit-fallthrough
 COMMON := -std=c23 -g -I. -Iinclude $(WARN)
 
-# Integer code only: neither the hypervisor nor a guest saves vector or x87 registers.
+# Integer code only: neither the hypervisor nor a guest saves vector or x87 registers. The compiler's own
+# headers come before newlib's, which has a <stdatomic.h> for other compilers.
 BARE := --target=x86_64-unknown-elf -O2 -ffreestanding -fno-pic -mno-red-zone -mno-sse -mno-mmx \
     -mno-80387 -msoft-float -fno-stack-protector -fno-omit-frame-pointer -fno-common \
     -fno-asynchronous-unwind-tables -ffunction-sections -fdata-sections \
-    -nostdlibinc -isystem $(NEWLIB)/include
+    -nostdlibinc -idirafter $(NEWLIB)/include
 
 FLAGS_hv    := $(COMMON) $(BARE) -mcmodel=kernel
-FLAGS_guest := $(COMMON) $(BARE) -mcmodel=small -Iguest/lib
+FLAGS_guest := $(COMMON) $(BARE) -mcmodel=small
 FLAGS_boot  := $(COMMON) --target=x86_64-unknown-windows -O2 -ffreestanding -fshort-wchar \
     -mno-red-zone -mno-stack-arg-probe -fno-stack-protector -nostdlibinc \
     -isystem /usr/include/efi -isystem /usr/include/efi/x86_64

@@ -1,1 +1,43 @@
 # SPDX-License-Identifier: BSD-2-Clause
+#
+# Checks of the source: layout, who includes whom, headers that stand alone, clang-tidy, and that what
+# the documents tell the reader to type exists. A stamp per file: only what changed is looked at again.
+
+checked := $(shell find arch boot drivers guest hv include tests -name '*.[ch]' 2>/dev/null)
+
+# The flags that a file is compiled with.
+flavour_of = $(or $(if $(filter boot/% tests/model/shim/%,$(1)),boot),$(if $(filter guest/%,$(1)),guest),$(if $(filter tests/%,$(1)),host),hv)
+
+$(B)/check/%.format: % .clang-format
+	$(call begin,FMT,$<)
+	$(Q)clang-format$(LLVM) --dry-run -Werror $< && touch $@
+
+# Alone: included first, and twice.
+$(B)/check/%.h.alone: %.h $(MAKEFILE_LIST)
+	$(call begin,ALONE,$<)
+	$(Q)$(CLANG) $(FLAGS_$(call flavour_of,$<)) -MMD -MP -MT $@ -MF $@.d -fsyntax-only -x c \
+	    -include $< -include $< /dev/null && touch $@
+
+define tidy_rule
+$(B)/check/$(1).tidy: $(call objects,$(call flavour_of,$(1)),$(1)) .clang-tidy
+	$$(call begin,TIDY,$(1))
+	$$(Q)clang-tidy$(LLVM) --quiet $(1) -- $(filter-out -Werror,$(FLAGS_$(call flavour_of,$(1)))) \
+	    2>$$@.err || { cat $$@.err; false; }
+	$$(Q)touch $$@
+endef
+$(foreach c,$(filter %.c,$(checked)),$(eval $(call tidy_rule,$c)))
+
+check-format: $(checked:%=$(B)/check/%.format) # clang-format agrees with every file
+check-headers: $(patsubst %,$(B)/check/%.alone,$(filter %.h,$(checked))) # every header compiles alone
+check-tidy: $(patsubst %,$(B)/check/%.tidy,$(filter %.c,$(checked))) # clang-tidy finds nothing
+
+check-includes: # the include rule holds, without cycles; first that the check itself finds violations
+	$(Q)tools/check-includes --self-test
+	$(Q)tools/check-includes
+
+check-docs: # what README.md and docs/ tell the reader to type exists
+	$(Q)tools/check-docs $(shell sed -n 's/^\([a-z-]*\):.*/\1/p' Makefile mk/*.mk)
+
+check: check-format check-includes check-headers check-docs check-tidy # all checks of the source
+
+.PHONY: check check-format check-headers check-tidy check-includes check-docs
