@@ -5,8 +5,10 @@
 # Unit tests are cmocka programs, tests/unit/test_*.c and tests/model/test_*.c, one source each. They
 # are linked with an archive of everything portable, so that each takes what it uses. Further sources
 # that a test needs are listed in a line of their own in it:  /* build: boot/config.c arch/x86/msr.c */
+# A file in tests/platform/ takes the place of one with its name in hv/.
 
-host_src := $(wildcard hv/*.c drivers/iommu/*.c drivers/iommu/*/*.c) \
+host_src := $(filter-out $(patsubst tests/platform/%,hv/%,$(wildcard tests/platform/*.c)),$(wildcard hv/*.c)) \
+    $(wildcard drivers/iommu/*.c drivers/iommu/*/*.c) \
     $(filter-out $(wildcard tests/*/test_*.c),$(wildcard tests/unit/*.c tests/platform/*.c tests/model/*.c))
 unit_src := $(wildcard tests/unit/test_*.c tests/model/test_*.c)
 unit     := $(unit_src:%.c=$(B)/%)
