@@ -86,7 +86,8 @@ static struct span cut(struct span *s, char separator)
     return trim(head);
 }
 
-/* ---- values ------------------------------------------------------------------------------------ */
+/* ---- values ------------------------------------------------------------------------------------
+ */
 
 static int digit(char c)
 {
@@ -196,7 +197,8 @@ static bool parse_word(struct reader *r, struct span value, const struct word *w
     return fail(r, complaint, value);
 }
 
-/* ---- keys of [hypervisor] ---------------------------------------------------------------------- */
+/* ---- keys of [hypervisor] ----------------------------------------------------------------------
+ */
 
 static bool key_image(struct reader *r, struct span value)
 {
@@ -254,7 +256,8 @@ static bool key_deadline(struct reader *r, struct span value)
     return true;
 }
 
-/* ---- keys of a VM ------------------------------------------------------------------------------ */
+/* ---- keys of a VM ------------------------------------------------------------------------------
+ */
 
 /* SIZE, or SIZE @ HOST-ADDRESS. */
 static bool key_memory(struct reader *r, struct span value)
@@ -394,13 +397,18 @@ static const struct key hypervisor_keys[] = {
 };
 
 static const struct key vm_keys[] = {
-    { "memory", true, key_memory },   { "cpus", true, key_cpus },
-    { "kernel", true, key_kernel },   { "ramdisk", false, key_ramdisk },
-    { "cmdline", false, key_cmdline }, { "pci", false, key_pci },
-    { "table-quota", false, key_table_quota }, { NULL, false, NULL },
+    { "memory", true, key_memory },
+    { "cpus", true, key_cpus },
+    { "kernel", true, key_kernel },
+    { "ramdisk", false, key_ramdisk },
+    { "cmdline", false, key_cmdline },
+    { "pci", false, key_pci },
+    { "table-quota", false, key_table_quota },
+    { NULL, false, NULL },
 };
 
-/* ---- lines ------------------------------------------------------------------------------------- */
+/* ---- lines -------------------------------------------------------------------------------------
+ */
 
 static bool section_complete(struct reader *r)
 {

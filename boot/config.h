@@ -21,8 +21,8 @@ struct config_path {
 
 struct config_vm {
     char name[BOOT_NAME];
-    uint32_t line; /* of the section */
-    uint32_t seen; /* keys given, a bit each */
+    uint32_t line;                /* of the section */
+    uint32_t seen;                /* keys given, a bit each */
     uint64_t memory, memory_base; /* bytes; base only if placed */
     bool placed;
     uint32_t memory_line, cpus_line;
@@ -51,9 +51,9 @@ struct config_error {
     char text[160];
 };
 
-/* Read @text (@length bytes, need not end in NUL) into @out, which the caller zeroed. False: @error says
- * why, @out is to be thrown away. Checks all that can be known without the machine: keys, numbers,
- * overlaps, a CPU or function named twice. */
+/* Read @text (@length bytes, need not end in NUL) into @out, which the caller zeroed. False: @error
+ * says why, @out is to be thrown away. Checks all that can be known without the machine: keys,
+ * numbers, overlaps, a CPU or function named twice. */
 bool config_parse(const char *text, size_t length, struct config *out, struct config_error *error);
 
 /* "file:line: text" of checks made later goes the same way: fill @error and return false. */

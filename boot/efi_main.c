@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The UEFI loader: reads \sluice\sluice.cfg, checks it against the machine, loads every file, reserves
- * all memory, and only then leaves the firmware. Whatever is wrong is said with file and line, and
- * nothing is started.
+ * The UEFI loader: reads \sluice\sluice.cfg, checks it against the machine, loads every file,
+ * reserves all memory, and only then leaves the firmware. Whatever is wrong is said with file and
+ * line, and nothing is started.
  */
 #include "boot/config.h"
 #include "boot/firmware.h"
@@ -62,11 +62,11 @@ static bool take_memory(const struct config_vm *vm, struct boot_vm *out, struct 
 {
     out->ram.size = vm->memory;
     out->ram.base = vm->memory_base;
-    if (vm->placed ? !memory_take_at(vm->memory_base, vm->memory) :
-                     !(out->ram.base = memory_take(vm->memory, LARGE)))
+    if (vm->placed ? !memory_take_at(vm->memory_base, vm->memory)
+                   : !(out->ram.base = memory_take(vm->memory, LARGE)))
         return config_fail(error, vm->memory_line,
-                           vm->placed ? "this place is not free RAM, for " :
-                                        "this machine has no free piece of RAM this large, for ",
+                           vm->placed ? "this place is not free RAM, for "
+                                      : "this machine has no free piece of RAM this large, for ",
                            vm->name);
     return true;
 }
@@ -102,21 +102,22 @@ static bool load_hypervisor(const struct config *c, struct handoff *h, struct co
     }
     h->info->pool = (struct boot_range){ memory_take(c->memory, LARGE), c->memory };
     if (!h->info->pool.base)
-        return config_fail(error, c->memory_line, "no free piece of RAM this large for [hypervisor]",
-                           NULL);
+        return config_fail(error, c->memory_line,
+                           "no free piece of RAM this large for [hypervisor]", NULL);
     return true;
 }
 
 /* Everything up to the last moment at which firmware still runs. */
 static bool prepare(const struct config *c, struct handoff *h, struct config_error *error)
 {
-    uint64_t size = (handoff_memory() + LARGE - 1) & ~(LARGE - 1), memory = memory_take(size, LARGE);
+    uint64_t size = (handoff_memory() + LARGE - 1) & ~(LARGE - 1),
+             memory = memory_take(size, LARGE);
 
     if (!memory)
         return config_fail(error, 0, "no memory for the loader's tables", NULL);
     /* struct bootinfo lies at the end of the loader's memory. */
-    h->info = (struct bootinfo *)(memory + size -
-                                  ((sizeof(struct bootinfo) + PAGE - 1) & ~(PAGE - 1)));
+    h->info =
+        (struct bootinfo *)(memory + size - ((sizeof(struct bootinfo) + PAGE - 1) & ~(PAGE - 1)));
     h->info->magic = BOOT_MAGIC;
     h->info->version = BOOT_VERSION;
     h->info->size = sizeof(struct bootinfo);

@@ -38,7 +38,8 @@ void copy(void *to, const void *from, uint64_t size)
     memcpy(to, from, size);
 }
 
-/* ---- console ----------------------------------------------------------------------------------- */
+/* ---- console -----------------------------------------------------------------------------------
+ */
 
 static void put(char c)
 {
@@ -95,7 +96,8 @@ void wait_for_key(void)
     firmware_table->BootServices->WaitForEvent(1, &firmware_table->ConIn->WaitForKey, &index);
 }
 
-/* ---- files ------------------------------------------------------------------------------------- */
+/* ---- files -------------------------------------------------------------------------------------
+ */
 
 static EFI_FILE_HANDLE open_volume(void)
 {
@@ -165,7 +167,8 @@ bool file_read(const char *path, struct boot_file *out, const char **why)
     return ok;
 }
 
-/* ---- memory ------------------------------------------------------------------------------------ */
+/* ---- memory ------------------------------------------------------------------------------------
+ */
 
 uint64_t memory_take(uint64_t size, uint64_t align)
 {
@@ -260,7 +263,8 @@ bool firmware_leave(struct bootinfo *info)
         uint32_t kind = d->Type < sizeof(kind_of_type) ? kind_of_type[d->Type] : BOOT_RESERVED;
 
         /* What does not fit is left out: memory that is not in the map is not used. */
-        (void)!add_range(info, d->PhysicalStart, d->NumberOfPages * PAGE, kind ? kind : BOOT_RESERVED);
+        (void)!add_range(info, d->PhysicalStart, d->NumberOfPages * PAGE,
+                         kind ? kind : BOOT_RESERVED);
     }
     return true;
 }

@@ -12,8 +12,8 @@
 
 #include "hv/bootinfo.h"
 
-#define PAGE     4096ull
-#define LARGE    0x200000ull
+#define PAGE  4096ull
+#define LARGE 0x200000ull
 
 extern EFI_HANDLE firmware_image;
 extern EFI_SYSTEM_TABLE *firmware_table;
@@ -23,8 +23,8 @@ void say(const char *format, ...);
 /* One key press, for a person who should read first. */
 void wait_for_key(void);
 
-/* Read a whole file of the boot volume into fresh pages. @path: with \, from the root. False: not there
- * or not readable; @why is a word for the message. */
+/* Read a whole file of the boot volume into fresh pages. @path: with \, from the root. False: not
+ * there or not readable; @why is a word for the message. */
 bool file_read(const char *path, struct boot_file *out, const char **why);
 
 /* Take @size bytes of RAM (a multiple of @align, which is a power of two, 4 KiB or more), zeroed.

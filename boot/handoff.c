@@ -65,8 +65,8 @@ const char *handoff_load_image(struct boot_file file, struct handoff *out)
     return NULL;
 }
 
-/* Level 4, level 3 for physical memory, level 3 and 2 for the image; without 1 GiB pages also a level
- * 2 table for each GiB. */
+/* Level 4, level 3 for physical memory, level 3 and 2 for the image; without 1 GiB pages also a
+ * level 2 table for each GiB. */
 static uint64_t table_pages(void)
 {
     return 4 + (machine_has_1g() ? 0 : GIBS);
@@ -74,8 +74,7 @@ static uint64_t table_pages(void)
 
 uint64_t handoff_memory(void)
 {
-    return table_pages() * PAGE + STACK_SIZE +
-           ((sizeof(struct bootinfo) + PAGE - 1) & ~(PAGE - 1));
+    return table_pages() * PAGE + STACK_SIZE + ((sizeof(struct bootinfo) + PAGE - 1) & ~(PAGE - 1));
 }
 
 #define PT_TABLE 0x03ull /* present, writable */

@@ -1,10 +1,19 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-#include "accel.h"
+#include "guest/lib/accel.h"
 
-#include "cpu.h"
-#include "pci.h"
+#include "guest/lib/cpu.h"
+#include "guest/lib/pci.h"
 
-enum { ID = 0, CTRL = 1, STATUS = 2, ERROR = 3, BYTES = 6, PAGEREQS = 7, MISCHIEF = 9, PORTAL = 0x200 };
+enum {
+    ID = 0,
+    CTRL = 1,
+    STATUS = 2,
+    ERROR = 3,
+    BYTES = 6,
+    PAGEREQS = 7,
+    MISCHIEF = 9,
+    PORTAL = 0x200
+};
 
 _Static_assert(sizeof(struct accel_descriptor) == 64, "descriptor");
 _Static_assert(sizeof(struct accel_completion) == 32, "completion record");

@@ -16,20 +16,26 @@ enum accel_flag {
     ACCEL_UNTRANSLATED_COMPLETION = 8,
 };
 enum accel_status {
-    ACCEL_PENDING, ACCEL_DONE, ACCEL_REFUSED, ACCEL_PAGE_INVALID, ACCEL_PAGE_FAILURE,
-    ACCEL_ATS_FAILED, ACCEL_MALFORMED, ACCEL_ABORTED,
+    ACCEL_PENDING,
+    ACCEL_DONE,
+    ACCEL_REFUSED,
+    ACCEL_PAGE_INVALID,
+    ACCEL_PAGE_FAILURE,
+    ACCEL_ATS_FAILED,
+    ACCEL_MALFORMED,
+    ACCEL_ABORTED,
 };
 
 struct accel_descriptor {
     uint32_t pasid; /* bits 19:0; ACCEL_PASID set: carry it */
-    uint8_t  operation, flags;
+    uint8_t operation, flags;
     uint16_t interrupt;
     uint64_t source, destination, size, pattern, completion, cookie, reserved;
 };
 #define ACCEL_PASID (1u << 20)
 
 struct accel_completion {
-    uint8_t  status, result;
+    uint8_t status, result;
     uint16_t page_requests;
     uint32_t crc;
     uint64_t bytes, fault_address, cookie;
@@ -43,9 +49,9 @@ struct accel {
 /* Take the function at @rid into use: BAR, bus master, reset, enable. False: not an accelerator. */
 bool accel_open(struct accel *a, uint32_t rid);
 void accel_submit(struct accel *a, const struct accel_descriptor *d);
-uint64_t accel_bytes(const struct accel *a);        /* moved since reset */
+uint64_t accel_bytes(const struct accel *a); /* moved since reset */
 uint64_t accel_page_requests(const struct accel *a);
-uint64_t accel_errors(struct accel *a);             /* ERROR register, cleared */
+uint64_t accel_errors(struct accel *a); /* ERROR register, cleared */
 bool accel_busy(const struct accel *a);
 void accel_mischief(struct accel *a, uint64_t bits);
 

@@ -1,22 +1,22 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-#include "interrupts.h"
+#include "guest/lib/interrupts.h"
 
-#include "cpu.h"
-#include "runtime.h"
+#include "guest/lib/cpu.h"
+#include "guest/lib/runtime.h"
 
 /* x2APIC registers are MSRs (SDM 3A 11.12). */
-#define MSR_APIC_BASE 0x1b
-#define APIC_ENABLE   0xc00ull /* global enable, x2APIC mode */
-#define X2APIC_ID     0x802
-#define X2APIC_EOI    0x80b
-#define X2APIC_SVR    0x80f
-#define X2APIC_ICR    0x830
-#define X2APIC_TIMER  0x832
+#define MSR_APIC_BASE  0x1b
+#define APIC_ENABLE    0xc00ull /* global enable, x2APIC mode */
+#define X2APIC_ID      0x802
+#define X2APIC_EOI     0x80b
+#define X2APIC_SVR     0x80f
+#define X2APIC_ICR     0x830
+#define X2APIC_TIMER   0x832
 #define X2APIC_INITIAL 0x838
 #define X2APIC_CURRENT 0x839
-#define X2APIC_DIVIDE 0x83e
-#define SPURIOUS      0xffu
-#define MASKED        0x10000u
+#define X2APIC_DIVIDE  0x83e
+#define SPURIOUS       0xffu
+#define MASKED         0x10000u
 
 struct gate {
     uint16_t low, selector, flags, middle;
@@ -98,7 +98,7 @@ void interrupts_init(void)
     for (unsigned v = 0; v < 256; v++) {
         uint64_t stub = (uint64_t)interrupt_stubs + 16 * v;
 
-        idt[v] = (struct gate){ (uint16_t)stub, 8, 0x8e00, (uint16_t)(stub >> 16),
+        idt[v] = (struct gate){ (uint16_t)stub,         8, 0x8e00, (uint16_t)(stub >> 16),
                                 (uint32_t)(stub >> 32), 0 };
     }
     __asm__ volatile("lidt %0" : : "m"(pointer));

@@ -17,7 +17,8 @@ typedef void (*interrupt_fn)(struct interrupt_frame *frame);
 
 /* On each vCPU once: load the IDT, turn the x2APIC on. */
 void interrupts_init(void);
-/* Vectors 32 to 255 are acknowledged after @fn; exceptions (below 32) without a handler end the VM. */
+/* Vectors 32 to 255 are acknowledged after @fn; exceptions (below 32) without a handler end the VM.
+ */
 void interrupt_handler(uint8_t vector, interrupt_fn fn);
 
 /* x2APIC */

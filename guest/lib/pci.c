@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-#include "pci.h"
+#include "guest/lib/pci.h"
 
-#include "cpu.h"
+#include "guest/lib/cpu.h"
 
 #define CONFIG_ADDRESS 0xcf8
 #define CONFIG_DATA    0xcfc

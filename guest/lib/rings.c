@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-#include "rings.h"
+#include "guest/lib/rings.h"
 
 #include <stdatomic.h>
 #include <string.h>
 
-#include "runtime.h"
+#include "guest/lib/runtime.h"
 
 static enum hv_status ring_open(uint64_t number, uint32_t entries, uint32_t slot_size,
                                 uint8_t vector, uint32_t vcpu, void **out)

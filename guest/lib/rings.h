@@ -6,7 +6,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "sluice.h"
+#include "guest/lib/sluice.h"
 
 struct event_ring {
     volatile struct hc_ring *header;
@@ -14,7 +14,8 @@ struct event_ring {
     uint32_t entries;
 };
 
-/* Give Sluice a ring of @entries (a power of two); @vector of @vcpu says that there is something. */
+/* Give Sluice a ring of @entries (a power of two); @vector of @vcpu says that there is something.
+ */
 enum hv_status event_ring_open(struct event_ring *r, uint32_t entries, uint8_t vector,
                                uint32_t vcpu);
 /* Take the next event out. False: empty. */
@@ -27,7 +28,8 @@ struct command_ring {
 };
 
 enum hv_status command_ring_open(struct command_ring *r, uint32_t entries);
-/* Queue a call with its structure of @size bytes (up to 48). False: the ring is full, ring the bell. */
+/* Queue a call with its structure of @size bytes (up to 48). False: the ring is full, ring the
+ * bell. */
 bool command_ring_put(struct command_ring *r, uint32_t call, const void *args, uint32_t size);
 /* One exit for all that is queued; returns the status of the doorbell call itself, @done how many
  * commands ran, @failed how many of them ended in an error. */

@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-#include "runtime.h"
+#include "guest/lib/runtime.h"
 
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "cpu.h"
-#include "interrupts.h"
-#include "sluice.h"
+#include "guest/lib/cpu.h"
+#include "guest/lib/interrupts.h"
+#include "guest/lib/sluice.h"
 
 #define UART 0x3f8
 
@@ -33,11 +33,10 @@ static uint64_t free_at, free_end, ram_bytes, tsc_per_us;
 
 void runtime_start(void);
 
-/* newlib wants these; nothing here uses them. */
-void *_sbrk(ptrdiff_t n);
-int errno;
+/* newlib's formatting can ask for memory (asprintf); nothing here does. */
+void *sbrk(ptrdiff_t n);
 
-void *_sbrk(ptrdiff_t n)
+void *sbrk(ptrdiff_t n)
 {
     (void)n;
     return (void *)-1;
@@ -119,8 +118,8 @@ uint64_t ticks_per_us(void)
     return tsc_per_us;
 }
 
-/* Free memory: from the image's end to the end of its RAM range, below 4 GiB. What lies there of the
- * start info is copied before anything is taken; modules are left alone. */
+/* Free memory: from the image's end to the end of its RAM range, below 4 GiB. What lies there of
+ * the start info is copied before anything is taken; modules are left alone. */
 static void find_memory(const struct start_info *info)
 {
     const struct start_range *map = (const struct start_range *)info->memmap;

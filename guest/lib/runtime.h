@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The floor under a bare-metal guest: start, console, memory, failure. A guest supplies guest_main().
- * Kernel addresses are guest physical (one to one, low 4 GiB).
+ * The floor under a bare-metal guest: start, console, memory, failure. A guest supplies
+ * guest_main(). Kernel addresses are guest physical (one to one, low 4 GiB).
  */
 #ifndef GUEST_LIB_RUNTIME_H
 #define GUEST_LIB_RUNTIME_H
@@ -12,7 +12,8 @@
 
 #define PAGE 4096ull
 
-/* The guest proper, on the first vCPU, interrupts off, Sluice found. Its result is the shutdown code. */
+/* The guest proper, on the first vCPU, interrupts off, Sluice found. Its result is the shutdown
+ * code. */
 int guest_main(void);
 
 /* Console, newline included by the caller. */

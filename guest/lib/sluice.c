@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-#include "sluice.h"
+#include "guest/lib/sluice.h"
 
 #include <string.h>
 
-#include "cpu.h"
+#include "guest/lib/cpu.h"
 
 static bool use_vmmcall = true;
 
@@ -39,9 +39,9 @@ enum hv_status sluice_call_struct(uint64_t number, const void *args, uint64_t *v
 const char *sluice_status_name(enum hv_status status)
 {
     static const char *const names[] = {
-        "OK",     "ENOSYS", "E2BIG",  "ENOTSUP",  "EINVAL", "E2SMALL", "EALIGN",
-        "EFAULT", "ERANGE", "ENODEV", "ENOENT",   "EEXIST", "EBUSY",   "EORDER",
-        "EALREADY", "EQUOTA", "ENOMEM", "ERING",  "ETIMEDOUT", "EIO",
+        "OK",       "ENOSYS", "E2BIG",  "ENOTSUP", "EINVAL",    "E2SMALL", "EALIGN",
+        "EFAULT",   "ERANGE", "ENODEV", "ENOENT",  "EEXIST",    "EBUSY",   "EORDER",
+        "EALREADY", "EQUOTA", "ENOMEM", "ERING",   "ETIMEDOUT", "EIO",
     };
     unsigned n = (unsigned)-(int)status;
 
@@ -141,8 +141,8 @@ enum hv_status sluice_invalidate_range(uint32_t pasid, uint64_t address, uint64_
 
 enum hv_status sluice_invalidate_pasid(uint32_t pasid)
 {
-    struct hc_invalidate args = {
-        .size = sizeof(args), .kind = HC_INVALIDATE_PASID, .pasid = pasid
-    };
+    struct hc_invalidate args = { .size = sizeof(args),
+                                  .kind = HC_INVALIDATE_PASID,
+                                  .pasid = pasid };
     return sluice_call_struct(HC_INVALIDATE, &args, NULL);
 }

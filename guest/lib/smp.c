@@ -1,16 +1,16 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-#include "smp.h"
+#include "guest/lib/smp.h"
 
 #include <string.h>
 
-#include "cpu.h"
-#include "interrupts.h"
-#include "runtime.h"
+#include "guest/lib/cpu.h"
+#include "guest/lib/interrupts.h"
+#include "guest/lib/runtime.h"
 
-#define TRAMPOLINE 0x8000ull /* SIPI vector 8 */
+#define TRAMPOLINE  0x8000ull /* SIPI vector 8 */
 #define STACK_PAGES 4
-#define ICR_INIT   0x4500ull
-#define ICR_SIPI   0x4600ull
+#define ICR_INIT    0x4500ull
+#define ICR_SIPI    0x4600ull
 
 extern char secondary_begin[], secondary_end[];
 extern uint64_t secondary_stack;

@@ -6,8 +6,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* Start vCPU @id; it runs @fn(id) with interrupts off, interrupts_init() done. False: it did not come
- * within a second. */
+/* Start vCPU @id; it runs @fn(id) with interrupts off, interrupts_init() done. False: it did not
+ * come within a second. */
 bool smp_start(uint32_t id, void (*fn)(uint32_t id));
 
 #endif

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-#include "space.h"
+#include "guest/lib/space.h"
 
-#include "cpu.h"
-#include "runtime.h"
+#include "guest/lib/cpu.h"
+#include "guest/lib/runtime.h"
 
 #define PT_PRESENT 0x1ull
 #define PT_WRITE   0x2ull
@@ -39,8 +39,7 @@ void space_map(struct space *s, uint64_t va, uint64_t gpa, bool writable)
 {
     if (va < SPACE_USER_BASE)
         fail("space_map: %lx is the kernel's", va);
-    *entry(s->root, va, true) =
-        (gpa & PT_FRAME) | PT_PRESENT | PT_USER | (writable ? PT_WRITE : 0);
+    *entry(s->root, va, true) = (gpa & PT_FRAME) | PT_PRESENT | PT_USER | (writable ? PT_WRITE : 0);
     invlpg(va);
 }
 

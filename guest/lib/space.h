@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The address space of a process: 4-level tables whose first entry is the kernel's (supervisor only),
- * all else user pages. The CPU (space_enter) and devices (bound by root) use the same tables.
+ * The address space of a process: 4-level tables whose first entry is the kernel's (supervisor
+ * only), all else user pages. The CPU (space_enter) and devices (bound by root) use the same
+ * tables.
  */
 #ifndef GUEST_LIB_SPACE_H
 #define GUEST_LIB_SPACE_H
