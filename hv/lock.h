@@ -13,7 +13,9 @@
 /* Rank order, lowest first. A lock's declaration names its rank and says what it guards. */
 enum lock_rank {
     RANK_NONE,   /* not initialised: order not checked */
-    RANK_VM,     /* struct vm: spaces, bonds, rings, groups */
+    RANK_VM,     /* struct vm: spaces, bonds, command ring; held across calls of the IOMMU driver */
+    RANK_IOPF,   /* hv/iopf.c: the list of VMs whose groups have a deadline */
+    RANK_EVENTS, /* struct rings: event ring, groups; never held across a call of the IOMMU driver */
     RANK_DEVICE, /* struct iommu_device: its tables */
     RANK_QUEUE,  /* struct iommu_unit: invalidation queue, domain ids */
     RANK_PAGES,  /* page pool */

@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Devices: PCI functions with their requester id, each owned by one VM for the VM's whole life. A
+ * handle is the index in vm->device[].
+ *
+ * Life of what a VM holds of devices (vm.c calls, nobody else):
+ *   vm_create: rings_create, iopf_create, sva_create, then device_add for each function;
+ *   end of the VM, no vCPU runs any more: device_end, which does all of it in the order event
+ *   delivery off, bonds, domains, spaces, PASIDs, devices, groups, rings.
+ */
+#ifndef HV_DEVICE_H
+#define HV_DEVICE_H
+
+#include "drivers/iommu/iommu.h"
+#include "hv/types.h"
+#include "hv/vm.h"
+
+struct bond;
+
+struct device {
+    struct iommu_device io;       /* rid, unit, what the function can */
+    const struct iommu_caps *caps; /* of its unit */
+    struct vm *vm;
+    uint32_t handle;
+    rid_t vrid;                   /* what the VM sees */
+    uint16_t line;                /* of the configuration, for messages */
+    /* Guarded by the VM's lock and the event lock: written with both, read with either. */
+    struct bond *rid_bond;        /* what requests without PASID translate through; NULL: BLOCKED */
+    uint32_t iopf;                /* hc_iopf_category, 0: off */
+    uint16_t promised;            /* page requests it may have outstanding */
+    /* Guarded by the VM's lock. */
+    uint32_t bonds;               /* SVA bonds */
+    uint32_t iopf_bonds;          /* those that rely on page requests */
+};
+
+extern const struct iommu_ops *iommu;          /* chosen at boot; iommu_none until then */
+extern const struct iommu_events device_events; /* for iommu->probe */
+
+/* Take function @rid into @vm as its next device, BLOCKED. @vrid: as the VM sees it. @line: of the
+ * configuration file, for messages. HV_ENOTSUP: behind no unit; HV_EEXIST: taken; HV_ENOMEM, HV_EQUOTA.
+ * On error nothing is held. Boot, before the VM runs. */
+enum hv_status device_add(struct vm *vm, rid_t rid, rid_t vrid, unsigned line);
+/* Release everything the VM holds of devices, rings and address spaces. Cannot fail. */
+void device_end(struct vm *vm);
+
+/* NULL: not a device of this VM. */
+static inline struct device *device_get(const struct vm *vm, uint64_t handle)
+{
+    return handle < vm->ndevices ? vm->device[handle] : NULL;
+}
+
+/* Most page requests the device can be promised: its own limit and its share of the unit's queue. */
+uint32_t device_page_requests(const struct device *d);
+
+#endif

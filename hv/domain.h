@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Second stages and domains. A second stage is the VM's RAM as one IOMMU unit can walk it: one per
+ * (VM, unit), built when first needed. A domain is a translation that can be attached on one unit: a
+ * space (hv/bond.h) has one per unit on which it is used, made when a device meets a unit that none of
+ * its domains fits.
+ */
+#ifndef HV_DOMAIN_H
+#define HV_DOMAIN_H
+
+#include "drivers/iommu/iommu.h"
+#include "hv/types.h"
+
+struct vm;
+struct device;
+struct space;
+
+struct second_stage {
+    struct pt table;
+    struct iommu_stage2 hw;
+};
+
+struct domain {
+    struct domain *next;         /* of the same space */
+    struct second_stage *second; /* the VM's on this unit */
+    struct iommu_stage2 own;     /* a RID's first stage gets a tag of its own: see domain.c */
+    bool has_own;
+    uint32_t users;              /* bonds */
+};
+
+/** The domain of @space for @device's unit, made if there is none; one more user of it.
+ *  @return HV_ENOTSUP the unit cannot (kind, levels); HV_EQUOTA, HV_ENOMEM, others of stage2_create.
+ *  Lock: the VM's. */
+enum hv_status domain_get(struct space *space, struct device *device, struct domain **out);
+/* One user less; the last one frees it. No target may use it any more. Lock: the VM's. */
+void domain_put(struct space *space, struct domain *domain);
+/* What to ask of the driver. */
+struct iommu_target domain_target(const struct space *space, const struct domain *domain);
+/* Free the VM's second stages; nothing is attached any more. */
+void domain_end(struct vm *vm);
+
+#endif

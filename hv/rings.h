@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The two rings of a VM: events from Sluice to the guest, commands from the guest to Sluice. Both lie in
+ * the guest's RAM, so what Sluice knows of them is kept here; from the guest's side it reads one index,
+ * once, and believes it only if it moved forward and not past the other. A ring whose index is not
+ * believed is stopped until the guest sets it again.
+ */
+#ifndef HV_RINGS_H
+#define HV_RINGS_H
+
+#include "hv/lock.h"
+#include "hv/types.h"
+#include "sluice/hypercall.h"
+
+#define RING_ENTRIES_MIN 16u
+#define RING_ENTRIES_MAX 4096u
+#define DOORBELL_MAX     256u /* commands of one doorbell */
+
+struct vm;
+struct vcpu;
+
+/* One ring in guest memory. @header NULL: not set. */
+struct ring {
+    struct hc_ring *header;
+    void *slots;
+    uint32_t entries;
+    uint32_t producer, consumer; /* ours is the truth; the other's as last believed */
+    bool stopped;                /* the guest's index was broken */
+};
+
+struct rings {
+    /* RANK_EVENTS: the event ring, the groups (hv/iopf.c) and, for readers without the VM's lock, which
+     * space a PASID means and which bonds it has. Never held across a call of the IOMMU driver. */
+    struct lock events;
+    struct ring event;
+    uint32_t notified;     /* producer when the guest was last interrupted */
+    struct vcpu *vcpu;     /* whom to interrupt, with what */
+    uint8_t vector;
+    bool ended;            /* the VM is going: nothing is delivered any more */
+    bool dirty;            /* pushed since the last notification; on next_dirty's list */
+    struct rings *next_dirty;
+    struct vm *vm;
+    struct ring command;   /* guarded by the VM's lock */
+};
+
+enum hv_status rings_create(struct vm *vm);
+void rings_destroy(struct vm *vm);
+
+/* A ring that takes events: set, not stopped, VM not ending. Lock: events. */
+static inline bool rings_delivers(const struct rings *r)
+{
+    return r->event.header && !r->event.stopped && !r->ended;
+}
+
+/** Put one event into the ring, if at least @keep slots stay free after it.
+ *  Lock: events. The guest is told by rings_notify.
+ *  @return HV_OK; HV_EBUSY no room; HV_ERING the guest's index is broken: the ring is stopped now and
+ *          the caller lets go of the groups (iopf_drop) once the lock is free. */
+enum hv_status rings_push(struct rings *r, const struct hc_event *event, uint32_t keep);
+/* Interrupt the guest if it was told of nothing since it last caught up. Lock: none. */
+void rings_notify(struct rings *r);
+/* Push what is not a page request, never into room that page requests may need; notify. Counted as lost
+ * if there is no room. Lock: none. */
+void rings_event(struct vm *vm, const struct hc_event *event);
+
+#endif
