@@ -110,7 +110,7 @@ static bool number(struct span s, unsigned base, uint64_t max, uint64_t *out)
     for (size_t i = 0; i < s.length; i++) {
         unsigned d = (unsigned)digit(s.at[i]);
 
-        if (d >= base || value > (max - d) / base)
+        if (d >= base || d > max || value > (max - d) / base)
             return false;
         value = value * base + d;
     }
