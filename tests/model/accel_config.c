@@ -100,7 +100,7 @@ void accel_pri_set_status(struct accel *a, uint16_t set, uint16_t clear)
 
 uint64_t accel_config_read(const struct accel *a, uint32_t offset, unsigned size)
 {
-    return pci_config_read(&a->config, offset, size);
+    return pci_config_space_read(&a->config, offset, size);
 }
 
 /* The bits of one 16-bit register before and after a write, and the bits that were asked for. */
@@ -213,7 +213,7 @@ void accel_config_write(struct accel *a, uint32_t offset, unsigned size, uint64_
     static struct pci_config before; /* 12 KiB: off the stack; single threaded */
 
     before = a->config;
-    pci_config_write(&a->config, offset, size, value);
+    pci_config_space_write(&a->config, offset, size, value);
 
     if (covers(offset, size, PCI_DEVCTL) &&
         (change_of(&before, a, PCI_DEVCTL, offset, size, value).asked & PCI_DEVCTL_FLR)) {

@@ -14,7 +14,7 @@ static void put(uint8_t *bytes, uint32_t offset, unsigned size, uint64_t value)
 
 uint32_t pci_config_get(const struct pci_config *c, uint32_t offset, unsigned size)
 {
-    return (uint32_t)pci_config_read(c, offset, size);
+    return (uint32_t)pci_config_space_read(c, offset, size);
 }
 
 void pci_config_set(struct pci_config *c, uint32_t offset, unsigned size, uint32_t value)
@@ -22,7 +22,7 @@ void pci_config_set(struct pci_config *c, uint32_t offset, unsigned size, uint32
     put(c->value, offset, size, value);
 }
 
-uint64_t pci_config_read(const struct pci_config *c, uint32_t offset, unsigned size)
+uint64_t pci_config_space_read(const struct pci_config *c, uint32_t offset, unsigned size)
 {
     if (size > 8 || offset > PCI_CONFIG_SIZE - size)
         return ~UINT64_C(0);
@@ -32,7 +32,7 @@ uint64_t pci_config_read(const struct pci_config *c, uint32_t offset, unsigned s
     return value;
 }
 
-void pci_config_write(struct pci_config *c, uint32_t offset, unsigned size, uint64_t value)
+void pci_config_space_write(struct pci_config *c, uint32_t offset, unsigned size, uint64_t value)
 {
     if (size > 8 || offset > PCI_CONFIG_SIZE - size)
         return;

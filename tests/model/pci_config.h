@@ -37,8 +37,8 @@ enum {
 void pci_config_init(struct pci_config *c, const struct pci_identity *id);
 
 /* offset + size never passes the end; size 1 to 8. Out of range: reads all ones, writes nothing. */
-uint64_t pci_config_read(const struct pci_config *c, uint32_t offset, unsigned size);
-void pci_config_write(struct pci_config *c, uint32_t offset, unsigned size, uint64_t value);
+uint64_t pci_config_space_read(const struct pci_config *c, uint32_t offset, unsigned size);
+void pci_config_space_write(struct pci_config *c, uint32_t offset, unsigned size, uint64_t value);
 
 /* Little-endian access by the owner, past the write masks. */
 uint32_t pci_config_get(const struct pci_config *c, uint32_t offset, unsigned size);

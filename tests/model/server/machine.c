@@ -162,7 +162,7 @@ static uint64_t read_region(struct function *f, unsigned region, uint32_t offset
 {
     if (region == VFIO_USER_CONFIG)
         return f->accel ? accel_config_read(f->accel, offset, size)
-                        : pci_config_read(&f->config, offset, size);
+                        : pci_config_space_read(&f->config, offset, size);
     if (f->accel)
         return accel_mmio_read(f->accel, offset, size);
     return unit_access_ok(offset, size) ? vtd_model_mmio_read(f->machine->unit, offset, size) : 0;
@@ -175,7 +175,7 @@ static void write_region(struct function *f, unsigned region, uint32_t offset, u
         if (f->accel)
             accel_config_write(f->accel, offset, size, value);
         else
-            pci_config_write(&f->config, offset, size, value);
+            pci_config_space_write(&f->config, offset, size, value);
     } else if (f->accel) {
         accel_mmio_write(f->accel, offset, size, value);
     } else if (unit_access_ok(offset, size)) {
