@@ -67,6 +67,7 @@ $(1): $(call objects,boot,$(2))
 endef
 $(eval $(call efi_rule,$(B)/BOOTX64.EFI,$(boot_src)))
 $(eval $(call efi_rule,$(B)/tests/shim.efi,$(shim_src)))
+$(eval $(call efi_rule,$(B)/tests/selftest.efi,$(wildcard tests/system/efi-selftest/*.c)))
 
 # ---- hypervisor
 

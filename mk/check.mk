@@ -10,7 +10,9 @@ flavour_of = $(or $(if $(filter boot/% tests/model/shim/%,$(1)),boot),$(if $(fil
 
 $(B)/check/%.format: % .clang-format
 	$(call begin,FMT,$<)
-	$(Q)clang-format$(LLVM) --dry-run -Werror $< && touch $@
+	$(Q)clang-format$(LLVM) --dry-run -Werror $< 2>$@.err || \
+	    { head -n 3 $@.err; echo "to mend: tools/in-root clang-format -i $<"; false; }
+	$(Q)touch $@
 
 # Alone: included first, and twice.
 $(B)/check/%.h.alone: %.h $(MAKEFILE_LIST)
