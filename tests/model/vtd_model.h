@@ -22,9 +22,11 @@ struct vtd_model_bus {
     bool (*write)(void *ctx, uint64_t hpa, const void *buf, size_t len);
     /* 64-bit compare and swap; *expected is updated on mismatch, as C11 does. */
     bool (*cas64)(void *ctx, uint64_t hpa, uint64_t *expected, uint64_t desired, bool *swapped);
-    /* An interrupt message leaves the unit (already remapped, or an event of its own). */
+    /* An interrupt message leaves the unit (already remapped, or an event of its own). Destination
+     * id: 7:0 in addr 19:12, 31:8 in addr 63:40. A remapped one has the level bit (14) set (5.1.4). */
     void (*interrupt)(void *ctx, uint64_t addr, uint32_t data);
     /* Device-TLB invalidation reaches a device. pasid < 0: without PASID; global: all PASIDs.
+     * size 0 means the whole address space (addr is 0 then).
      * Return false: the device does not answer (the unit times out, ITE). */
     bool (*devtlb_invalidate)(void *ctx, uint16_t rid, int32_t pasid, bool global, uint64_t addr,
                               uint64_t size);
@@ -66,11 +68,17 @@ struct vtd_request {
     uint64_t addr;         /* one request never crosses a 4 KiB page */
 };
 
+/* Blocked as Unsupported Request without a fault reason: AT != 00 while TES = 0, a translated request
+ * with PASID that the unit does not take, a protected memory region, no memory at the address. */
+#define VTD_BLOCKED 0xff
+
 /* An untranslated (or translated) memory request. On success *hpa is where it lands.
- * Returns 0, or the fault reason of 7.1.3 (blocked: the device sees UR). */
+ * Returns 0, VTD_BLOCKED, or the fault reason of 7.1.3 (blocked: the device sees UR). Interrupts
+ * (dword writes to FEEx_xxxx without PASID) go through vtd_model_dma only: here they are 0x29. */
 uint8_t vtd_model_access(struct vtd_model *m, const struct vtd_request *req, uint64_t *hpa);
 /* The same with the data moved; an interrupt write (FEEx_xxxx) goes through remapping.
- * len may cross pages. Returns 0 or the fault reason of the first blocked piece. */
+ * len may cross pages. Returns 0 or the fault reason of the first blocked piece. len = 0 with
+ * VTD_READ is a zero-length read; VTD_ATOMIC swaps buf with memory. */
 uint8_t vtd_model_dma(struct vtd_model *m, const struct vtd_request *req, void *buf, size_t len);
 
 enum vtd_completion { VTD_TC_SUCCESS, VTD_TC_UR, VTD_TC_CA };
@@ -92,6 +100,14 @@ struct vtd_page_request {
 };
 /* A PCIe page request message. Hardware's automatic answers come back through page_response. */
 void vtd_model_page_request(struct vtd_model *m, const struct vtd_page_request *req);
+
+/* Optional, for harnesses that see each store of software. Called after a store of len bytes (a
+ * 16-byte store in one call): lets the unit check that a table entry in use is changed only by
+ * clearing P, or by a single store that leaves it consistent (6.2.3.1). */
+void vtd_model_memory_written(struct vtd_model *m, uint64_t hpa, size_t len);
+/* Optional: software flushed these bytes from the processor caches. With ECAP.C = 0 or SMPWCS = 0,
+ * a table read of a line that was written (above) and not flushed since is a complaint. */
+void vtd_model_cache_flush(struct vtd_model *m, uint64_t hpa, size_t len);
 
 /* For tests: number of complaints so far, and the text of the last one ("" if none). */
 unsigned vtd_model_complaints(const struct vtd_model *m, const char **last);
