@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Buddy allocator. Each range given to the pool starts with one tag byte per page; free blocks hang on
- * a list per order through links in their own first bytes. A block and its buddy differ in one address
- * bit, so blocks are naturally aligned, and they join again when both are free.
+ * Buddy allocator. Each range given to the pool starts with one tag byte per page; free blocks hang
+ * on a list per order through links in their own first bytes. A block and its buddy differ in one
+ * address bit, so blocks are naturally aligned, and they join again when both are free.
  */
 #include "hv/pages.h"
 
@@ -14,7 +14,8 @@
 
 #define RANGES_MAX 16u
 
-/* Tag of a block's first page: its order, with TAG_TAKEN while it is given out. Others: TAG_INSIDE. */
+/* Tag of a block's first page: its order, with TAG_TAKEN while it is given out. Others: TAG_INSIDE.
+ */
 enum { TAG_TAKEN = 0x80, TAG_INSIDE = 0xff };
 
 struct block {

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * The walker. find() goes down from the root to the entry that decides about an address; map, unmap
- * and lookup all stand on it and then work along the table they reached, so a run of pages costs one
- * descent per table.
+ * and lookup all stand on it and then work along the table they reached, so a run of pages costs
+ * one descent per table.
  *
- * Map works in three steps, so that an error changes nothing: look for holes and count the tables they
- * need, take those tables, fill. No table that hardware can reach ever points to an unfinished one.
+ * Map works in three steps, so that an error changes nothing: look for holes and count the tables
+ * they need, take those tables, fill. No table that hardware can reach ever points to an unfinished
+ * one.
  */
 #include "hv/pt.h"
 
@@ -21,8 +22,8 @@ const struct pt_format pt_format_x86 = {
     .write = 1u << 1,
     .user = 1u << 2,
     .noexec = 1ull << 63,
-    .leaf_base = 1u << 0 | 1u << 5 | 1u << 6,              /* P, A, D */
-    .table_base = 1u << 0 | 1u << 1 | 1u << 2 | 1u << 5,   /* P, RW, US, A */
+    .leaf_base = 1u << 0 | 1u << 5 | 1u << 6,            /* P, A, D */
+    .table_base = 1u << 0 | 1u << 1 | 1u << 2 | 1u << 5, /* P, RW, US, A */
     .large = 1u << 7,
     .addr = 0x000ffffffffff000,
     .uncached = 1u << 3 | 1u << 4, /* PWT, PCD: PAT entry 3 */
@@ -36,7 +37,7 @@ const struct pt_format pt_format_npt = {
     .present = 1u << 0,
     .write = 1u << 1,
     .noexec = 1ull << 63,
-    .leaf_base = 1u << 0 | 1u << 2 | 1u << 5 | 1u << 6,    /* P, US, A, D */
+    .leaf_base = 1u << 0 | 1u << 2 | 1u << 5 | 1u << 6, /* P, US, A, D */
     .table_base = 1u << 0 | 1u << 1 | 1u << 2 | 1u << 5,
     .large = 1u << 7,
     .addr = 0x000ffffffffff000,
@@ -51,8 +52,8 @@ const struct pt_format pt_format_vtd2 = {
     .present = 1u << 0 | 1u << 1,
     .read = 1u << 0,
     .write = 1u << 1,
-    .leaf_base = 6u << 3 | 1u << 8 | 1u << 9,              /* EMT write-back, A, D */
-    .table_base = 1u << 0 | 1u << 1 | 1u << 8,             /* R, W, A */
+    .leaf_base = 6u << 3 | 1u << 8 | 1u << 9,  /* EMT write-back, A, D */
+    .table_base = 1u << 0 | 1u << 1 | 1u << 8, /* R, W, A */
     .large = 1u << 7,
     .addr = 0x000ffffffffff000,
     .uncached = 0, /* EMT 0 */
@@ -265,8 +266,8 @@ static uint64_t leaf_bits(const struct pt_format *f, unsigned perm)
            (perm & PT_U ? f->user : 0) | (perm & PT_X ? f->exec : f->noexec);
 }
 
-/* Tables needed to map [in, end), which is a hole of entries at @level. Where leaves are allowed only
- * an entry that the range covers in part (its first, its last) needs a table. */
+/* Tables needed to map [in, end), which is a hole of entries at @level. Where leaves are allowed
+ * only an entry that the range covers in part (its first, its last) needs a table. */
 static uint64_t tables_needed(const struct mapping *m, uint64_t in, uint64_t end, unsigned level)
 {
     uint64_t n = 0;
@@ -326,9 +327,9 @@ enum hv_status pt_map(struct pt *pt, ptaddr_t in, paddr_t out, uint64_t size, un
     if (out.v + size < out.v || (out.v + size - 1) & ~(pt->format->addr | PAGE_MASK))
         return HV_ERANGE;
 
-    struct mapping m = {
-        .delta = out.v - in.v, .bits = leaf_bits(pt->format, perm), .leaf_level = 1
-    };
+    struct mapping m = { .delta = out.v - in.v,
+                         .bits = leaf_bits(pt->format, perm),
+                         .leaf_level = 1 };
     if (!present(pt, m.bits))
         return HV_EINVAL;
     while (pt->large & (1u << (m.leaf_level - 1)) && !(m.delta & (span_of(m.leaf_level + 1) - 1)))

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* The log, kept for the test to look at, and panic, which a test may expect. In place of hv/log.c. */
+/* The log, kept for the test to look at, and panic, which a test may expect. In place of hv/log.c.
+ */
 #include "hv/log.h"
 
 #include <stdio.h>

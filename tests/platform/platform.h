@@ -23,20 +23,23 @@
 #include "hv/platform.h"
 #include "hv/types.h"
 
-/* --- Set-up ------------------------------------------------------------------------------------- */
+/* --- Set-up -------------------------------------------------------------------------------------
+ */
 
 #define PLATFORM_RAM_BASE  0x100000000ull /* of the arena */
 #define PLATFORM_RAM_SIZE  (1024ull << 20)
 #define PLATFORM_POOL_SIZE (256ull << 20) /* the first part of the arena: the pool of pages */
 
-int platform_setup(void **state);    /* cmocka group set-up: makes the machine once */
-int platform_fresh(void **state);    /* test set-up: no handlers, hooks or interrupts; budget off */
-int platform_check(void **state);    /* test tear-down: fails if pages of the pool leaked */
+int platform_setup(void **state); /* cmocka group set-up: makes the machine once */
+int platform_fresh(void **state); /* test set-up: no handlers, hooks or interrupts; budget off */
+int platform_check(void **state); /* test tear-down: fails if pages of the pool leaked */
 #define platform_test(f) cmocka_unit_test_setup_teardown(f, platform_fresh, platform_check)
 
-/* --- Memory ------------------------------------------------------------------------------------- */
+/* --- Memory -------------------------------------------------------------------------------------
+ */
 
-/* Zeroed memory outside the pool, 2 MiB aligned (RAM of a guest); until the next platform_fresh(). */
+/* Zeroed memory outside the pool, 2 MiB aligned (RAM of a guest); until the next platform_fresh().
+ */
 paddr_t platform_ram(uint64_t size);
 /* Host address of [hpa, hpa + size), NULL if not all of it is in the arena: for a model's bus. */
 void *platform_memory(uint64_t hpa, uint64_t size);
@@ -50,7 +53,8 @@ struct platform_hooks {
 };
 void platform_set_hooks(const struct platform_hooks *hooks); /* copied; NULL: none */
 
-/* --- Devices ------------------------------------------------------------------------------------ */
+/* --- Devices ------------------------------------------------------------------------------------
+ */
 
 /* Registers at [base, base + size). mmio_map of any page within gives a window on them. */
 struct platform_mmio {
@@ -80,7 +84,8 @@ void platform_put(uint8_t *bytes, unsigned offset, unsigned size, uint64_t value
 /* Deliver a message to what irq_alloc gave it to. @return false: nobody's (the test decides). */
 bool platform_interrupt(uint64_t address, uint32_t data);
 
-/* --- Time, CPUs, log, panic --------------------------------------------------------------------- */
+/* --- Time, CPUs, log, panic ---------------------------------------------------------------------
+ */
 
 /* 1,000 ticks are 1 us. time_now() passes 0.1 us, cpu_relax() 1 us, and this: */
 void platform_pass_us(uint64_t us);

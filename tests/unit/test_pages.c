@@ -37,7 +37,10 @@ static void blocks_are_aligned_and_zeroed(void **state)
 static void random_traffic_never_overlaps(void **state)
 {
     enum { LIVE = 400 };
-    static struct { uint8_t *p; unsigned order; } live[LIVE];
+    static struct {
+        uint8_t *p;
+        unsigned order;
+    } live[LIVE];
     const unsigned seed = 20250101;
     (void)state;
     print_message("seed %u\n", seed);
@@ -143,7 +146,11 @@ static void budget_counts_down(void **state)
     pages_free(&q, 0, first);
 }
 
-struct misuse { void *p; unsigned order; struct page_quota *q; };
+struct misuse {
+    void *p;
+    unsigned order;
+    struct page_quota *q;
+};
 
 static void free_one(void *arg)
 {
@@ -160,9 +167,9 @@ static void misuse_panics(void **state)
     assert_true(platform_panics(free_one, &(struct misuse){ p + 4096, 0, &q }, NULL)); /* inside */
     assert_true(platform_panics(free_one, &(struct misuse){ p + 8, 1, &q }, NULL));
     assert_true(platform_panics(free_one, &(struct misuse){ &here, 0, NULL }, NULL));
-    assert_true(platform_panics(free_one, &(struct misuse){ p, 1, &other }, NULL));    /* not his */
+    assert_true(platform_panics(free_one, &(struct misuse){ p, 1, &other }, NULL)); /* not his */
     pages_free(&q, 1, p);
-    assert_true(platform_panics(free_one, &(struct misuse){ p, 1, NULL }, NULL));      /* twice */
+    assert_true(platform_panics(free_one, &(struct misuse){ p, 1, NULL }, NULL)); /* twice */
 }
 
 int main(void)

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Page tables against two independent things: a list of intervals (what should be mapped) and a walker
- * written from the specifications' bit positions (what hardware would find, with reserved bits
- * checked). The walker also looks after every single store: what the call does not touch stays as it
- * was, what it touches is old or new, and where walks are not snooped no link shows unflushed lines.
+ * Page tables against two independent things: a list of intervals (what should be mapped) and a
+ * walker written from the specifications' bit positions (what hardware would find, with reserved
+ * bits checked). The walker also looks after every single store: what the call does not touch stays
+ * as it was, what it touches is old or new, and where walks are not snooped no link shows unflushed
+ * lines.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -14,10 +15,17 @@
 #define GIB (1ull << 30)
 #define MIB (1ull << 20)
 
-/* --- The reference: sorted, disjoint intervals ---------------------------------------------------- */
+/* --- The reference: sorted, disjoint intervals
+ * ---------------------------------------------------- */
 
-struct interval { uint64_t in, out, size; unsigned perm; };
-struct list { struct interval i[4096]; unsigned n; };
+struct interval {
+    uint64_t in, out, size;
+    unsigned perm;
+};
+struct list {
+    struct interval i[4096];
+    unsigned n;
+};
 
 static bool overlaps(const struct list *l, uint64_t in, uint64_t size)
 {
@@ -93,7 +101,8 @@ static void assert_same(const struct list *a, const struct list *b)
     }
 }
 
-/* --- What hardware finds -------------------------------------------------------------------------- */
+/* --- What hardware finds
+ * -------------------------------------------------------------------------- */
 
 /* Bits that must be zero, by kind of entry; VT-d 9.8 with SC and SSADE 0, SDM 3A 4.5. */
 struct hw {
@@ -201,7 +210,8 @@ static unsigned hw_collect(const struct hw *hw, const struct pt *pt, const uint6
     return tables;
 }
 
-/* --- The watcher: after every store --------------------------------------------------------------- */
+/* --- The watcher: after every store
+ * --------------------------------------------------------------- */
 
 static struct watch {
     const struct hw *hw;
@@ -272,12 +282,14 @@ static void check_reachable_is_clean(const struct hw *hw, const struct pt *pt, c
     }
 }
 
-/* A link becomes visible with its store at the earliest: by then the whole child must be flushed. */
+/* A link becomes visible with its store at the earliest: by then the whole child must be flushed.
+ */
 static void on_store_unsnooped(void *ctx, uint64_t hpa, unsigned size)
 {
     struct watch *w = ctx;
     uint64_t e = *(uint64_t *)platform_memory(hpa, 8);
-    bool link = w->hw->is_present(e) && (e & 0x80) == 0 && (e & 0xfff) == w->hw->format->table_base &&
+    bool link = w->hw->is_present(e) && (e & 0x80) == 0 &&
+                (e & 0xfff) == w->hw->format->table_base &&
                 (e & 0x000ffffffffff000) - PLATFORM_RAM_BASE < PLATFORM_POOL_SIZE;
 
     on_store(ctx, hpa, size);
@@ -285,7 +297,8 @@ static void on_store_unsnooped(void *ctx, uint64_t hpa, unsigned size)
         assert_true(is_clean((e & 0x000ffffffffff000) + line * 64));
 }
 
-/* --- Random sequences ----------------------------------------------------------------------------- */
+/* --- Random sequences
+ * ----------------------------------------------------------------------------- */
 
 static uint64_t rnd(uint64_t n)
 {
@@ -323,9 +336,7 @@ static void random_case(unsigned levels, struct interval *x)
     switch (rnd(3)) {
     case 0: out += x->in % GIB; break;
     case 1: out += x->in % (2 * MIB) + rnd(512) * 2 * MIB; break;
-    default:
-        out += rnd(262144) * PAGE_SIZE;
-        x->size = x->size > 6 * MIB ? 6 * MIB : x->size;
+    default: out += rnd(262144) * PAGE_SIZE; x->size = x->size > 6 * MIB ? 6 * MIB : x->size;
     }
     x->out = out;
 }
@@ -404,7 +415,8 @@ static enum hv_status one_call(struct pt *pt, bool map, const struct interval *x
 static void random_sequence(const struct hw *hw, unsigned levels, unsigned large, bool no_snoop,
                             unsigned seed, unsigned steps)
 {
-    static const unsigned perms[] = { PT_R | PT_W, PT_R, PT_R | PT_W | PT_X, PT_R | PT_W | PT_UC,
+    static const unsigned perms[] = { PT_R | PT_W,        PT_R,
+                                      PT_R | PT_W | PT_X, PT_R | PT_W | PT_UC,
                                       PT_R | PT_W | PT_U, PT_R | PT_X | PT_U };
     static struct list want, before;
     struct page_quota quota = { .limit = 1u << 20 };
@@ -478,7 +490,10 @@ static void random_sequence(const struct hw *hw, unsigned levels, unsigned large
 
 static void random_maps_and_unmaps(void **state)
 {
-    static const struct { const struct hw *hw; unsigned levels, large; } rows[] = {
+    static const struct {
+        const struct hw *hw;
+        unsigned levels, large;
+    } rows[] = {
         { &hw_vtd2, 3, 3 }, { &hw_vtd2, 4, 3 }, { &hw_vtd2, 5, 1 }, { &hw_vtd2, 4, 0 },
         { &hw_x86, 4, 3 },  { &hw_x86, 5, 3 },  { &hw_npt, 4, 3 },  { &hw_x86, 4, 1 },
     };
@@ -513,8 +528,8 @@ static void leaves_are_as_large_as_possible(void **state)
             uint64_t a = x.in + rnd(x.size), want = PAGE_SIZE;
             for (unsigned level = 2; level <= 3; level++) {
                 uint64_t span = 1ull << (12 + 9 * (level - 1)), base = a & ~(span - 1);
-                if ((large & (1u << (level - 2))) && base >= x.in &&
-                    base + span <= x.in + x.size && (x.in - x.out) % span == 0)
+                if ((large & (1u << (level - 2))) && base >= x.in && base + span <= x.in + x.size &&
+                    (x.in - x.out) % span == 0)
                     want = span;
             }
             struct pt_leaf leaf;
@@ -556,8 +571,9 @@ static void wrong_arguments_change_nothing(void **state)
         { 0x1000, 0, 0x1000, 0, HV_EINVAL, HV_OK },
     };
     for (unsigned i = 0; i < ARRAY_SIZE(rows); i++) {
-        assert_int_equal(pt_map(&pt, PTADDR(rows[i].in), PADDR(rows[i].out), rows[i].size, rows[i].perm),
-                         rows[i].map);
+        assert_int_equal(
+            pt_map(&pt, PTADDR(rows[i].in), PADDR(rows[i].out), rows[i].size, rows[i].perm),
+            rows[i].map);
         assert_int_equal(pt_unmap(&pt, PTADDR(rows[i].in), rows[i].size, &freed), rows[i].unmap);
         assert_null(freed.head);
         assert_int_equal(quota.used, 1);

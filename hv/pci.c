@@ -1,0 +1,135 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* PCI 3.0: 6.1 (header), 6.2.5.1 (BAR sizing), 6.7 (capabilities); PCIe 7.6.3 (extended ones). */
+#include "hv/pci.h"
+
+#include "hv/platform.h"
+
+bool pci_present(rid_t rid)
+{
+    uint32_t id = pci_config_read(rid, PCI_VENDOR, 2);
+
+    return id != 0xffff && id != 0;
+}
+
+/* Buses still to look at, and those ever queued: each is visited once, whatever the bridges say. */
+struct scan {
+    void (*fn)(void *ctx, rid_t rid);
+    void *ctx;
+    uint8_t queue[256];
+    unsigned head, tail;
+    bool seen[256];
+};
+
+static void queue_bus(struct scan *s, unsigned bus)
+{
+    if (s->seen[bus])
+        return;
+    s->seen[bus] = true;
+    s->queue[s->tail++] = (uint8_t)bus;
+}
+
+static void scan_device(struct scan *s, unsigned bus, unsigned device)
+{
+    bool many = pci_config_read(pci_rid(bus, device, 0), PCI_HEADER_TYPE, 1) & 0x80;
+
+    for (unsigned function = 0; function < (many ? 8u : 1u); function++) {
+        rid_t rid = pci_rid(bus, device, function);
+        if (!pci_present(rid))
+            continue;
+        s->fn(s->ctx, rid);
+        if ((pci_config_read(rid, PCI_HEADER_TYPE, 1) & 0x7f) == 1)
+            queue_bus(s, pci_config_read(rid, PCI_SECONDARY_BUS, 1));
+    }
+}
+
+void pci_each(void (*fn)(void *ctx, rid_t rid), void *ctx)
+{
+    struct scan s = { .fn = fn, .ctx = ctx };
+
+    queue_bus(&s, 0);
+    while (s.head < s.tail) {
+        unsigned bus = s.queue[s.head++];
+        for (unsigned device = 0; device < 32; device++) {
+            if (pci_present(pci_rid(bus, device, 0)))
+                scan_device(&s, bus, device);
+        }
+    }
+}
+
+unsigned pci_capability(rid_t rid, uint8_t id)
+{
+    if (!(pci_config_read(rid, PCI_STATUS, 2) & 0x10))
+        return 0;
+    unsigned at = pci_config_read(rid, PCI_CAPABILITIES, 1) & 0xfc;
+
+    for (unsigned n = 0; n < (256 - 64) / 4 && at >= 0x40; n++) {
+        uint32_t header = pci_config_read(rid, at, 2);
+        if ((header & 0xff) == id)
+            return at;
+        at = (header >> 8) & 0xfc;
+    }
+    return 0;
+}
+
+unsigned pci_extended_capability(rid_t rid, uint16_t id)
+{
+    unsigned at = PCI_EXTENDED;
+
+    for (unsigned n = 0; n < (4096 - 256) / 4 && at >= PCI_EXTENDED; n++) {
+        uint32_t header = pci_config_read(rid, at, 4);
+        if (header == 0 || header == ~0u)
+            return 0;
+        if ((header & 0xffff) == id)
+            return at;
+        at = (header >> 20) & 0xffc;
+    }
+    return 0;
+}
+
+static uint32_t size_mask(rid_t rid, unsigned reg)
+{
+    uint32_t before = pci_config_read(rid, reg, 4);
+
+    pci_config_write(rid, reg, 4, ~0u);
+    uint32_t mask = pci_config_read(rid, reg, 4);
+    pci_config_write(rid, reg, 4, before);
+    return mask;
+}
+
+/* @return how many registers this BAR takes. */
+static unsigned size_bar(rid_t rid, unsigned index, struct pci_bar *bar)
+{
+    unsigned reg = PCI_BAR0 + 4 * index;
+    uint64_t base = pci_config_read(rid, reg, 4), mask = size_mask(rid, reg);
+
+    if (mask & 1) {
+        *bar = (struct pci_bar){ .io = true };
+        return 1;
+    }
+    bool wide = (mask & 6) == 4 && index + 1 < PCI_BARS;
+    *bar = (struct pci_bar){ .wide = wide, .prefetchable = mask & 8 };
+    mask &= ~0xfull;
+    if (wide) {
+        base |= (uint64_t)pci_config_read(rid, reg + 4, 4) << 32;
+        mask |= (uint64_t)size_mask(rid, reg + 4) << 32;
+    } else if (mask) {
+        mask |= 0xffffffffull << 32;
+    }
+    if (mask) {
+        bar->base = base & mask;
+        bar->size = mask & -mask; /* the lowest writable bit */
+    }
+    return wide ? 2 : 1;
+}
+
+void pci_bars(rid_t rid, struct pci_bar bar[PCI_BARS])
+{
+    uint32_t command = pci_config_read(rid, PCI_COMMAND, 2);
+
+    pci_config_write(rid, PCI_COMMAND, 2, command & ~(PCI_COMMAND_IO | PCI_COMMAND_MEMORY));
+    for (unsigned i = 0; i < PCI_BARS; i++)
+        bar[i] = (struct pci_bar){ 0 };
+    for (unsigned i = 0; i < PCI_BARS;)
+        i += size_bar(rid, i, &bar[i]);
+    pci_config_write(rid, PCI_COMMAND, 2, command);
+}

@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * PCI functions of segment 0: who is there, what capabilities, how large its BARs are. Lists that a
+ * function presents are bounded: a loop in them ends the search.
+ */
+#ifndef HV_PCI_H
+#define HV_PCI_H
+
+#include "hv/types.h"
+
+enum pci_register { /* bytes from the start of configuration space */
+                    PCI_VENDOR = 0x00,
+                    PCI_DEVICE = 0x02,
+                    PCI_COMMAND = 0x04,
+                    PCI_STATUS = 0x06,
+                    PCI_CLASS = 0x08, /* class 31:8, revision 7:0 */
+                    PCI_HEADER_TYPE = 0x0e,
+                    PCI_BAR0 = 0x10,
+                    PCI_SECONDARY_BUS = 0x19,
+                    PCI_SUBSYSTEM = 0x2c,
+                    PCI_CAPABILITIES = 0x34,
+                    PCI_EXTENDED = 0x100,
+};
+
+enum pci_command {
+    PCI_COMMAND_IO = 1u << 0,
+    PCI_COMMAND_MEMORY = 1u << 1,
+    PCI_COMMAND_MASTER = 1u << 2,
+    PCI_COMMAND_NO_INTX = 1u << 10,
+};
+
+#define PCI_BARS 6u
+
+struct pci_bar {
+    uint64_t base, size; /* size 0: not a memory BAR, or the upper half of one */
+    bool wide, prefetchable;
+    bool io;
+};
+
+static inline rid_t pci_rid(unsigned bus, unsigned device, unsigned function)
+{
+    return (rid_t)(bus << 8 | device << 3 | function);
+}
+
+bool pci_present(rid_t rid);
+/* Every function that can be reached from bus 0 through bridges as firmware set them up. */
+void pci_each(void (*fn)(void *ctx, rid_t rid), void *ctx);
+/* Offset of a capability; 0: the function has none with this id. */
+unsigned pci_capability(rid_t rid, uint8_t id);
+unsigned pci_extended_capability(rid_t rid, uint16_t id);
+/* Size the BARs of a function with header type 0: its decoding is off meanwhile. Boot. */
+void pci_bars(rid_t rid, struct pci_bar bar[PCI_BARS]);
+
+#endif

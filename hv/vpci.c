@@ -1,0 +1,291 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Virtual configuration space: what passes is a table; all else is made here.
+ * PCI 3.0, 3.2.2.3.2, 6. */
+#include "hv/vpci.h"
+
+#include "hv/log.h"
+#include "hv/pci.h"
+#include "hv/platform.h"
+#include "hv/vm.h"
+
+#define DATA_PORT 0xcfcu
+
+#define WINDOW_END 0xfec00000ull /* IO APIC, local APIC and firmware have their place above */
+
+#define BRIDGE_ID                                                                                  \
+    0x00081b36u /* QEMU's generic host bridge: no system has a driver that touches it */
+#define BRIDGE_CLASS 0x06000000u
+
+#define CAP_PCIE       0x10u
+#define CAP_PCIE_BYTES 0x3cu /* PCIe 7.5.3, version 2 */
+
+/* What the guest can set in the command register. */
+#define COMMAND_WRITABLE (PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER | PCI_COMMAND_NO_INTX)
+
+/* Bits that show as in the function, by dword of the header; all others are 0 or made by view(). */
+static const uint32_t pass[16] = {
+    [PCI_VENDOR / 4] = ~0u,
+    [PCI_COMMAND / 4] = 0x06000000, /* DEVSEL timing */
+    [PCI_CLASS / 4] = ~0u,
+    [0x0c / 4] = 0x007f0000, /* header type; each function is alone in its slot */
+    [PCI_SUBSYSTEM / 4] = ~0u,
+};
+
+struct vbar {
+    uint32_t value; /* as read: guest address, type bits */
+    uint32_t mask;  /* writable bits, as sizing shows them */
+    bool sizing;    /* the guest wrote ones */
+};
+
+struct vfunction {
+    rid_t rid;
+    uint16_t command; /* as the guest sees it */
+    uint8_t pcie;     /* offset of the PCIe capability; 0: none */
+    struct vbar bar[PCI_BARS];
+};
+
+struct vpci {
+    uint32_t address; /* last write to 0xCF8 */
+    uint64_t next;    /* guest address of the next BAR */
+    unsigned nfunctions;
+    struct vfunction function[BOOT_VM_PCI];
+};
+
+static_assert(sizeof(struct vpci) <= PAGE_SIZE);
+
+/* Functions that belong to a VM: a bit for each rid. */
+static _Atomic uint32_t taken[65536 / 32];
+
+/* @return whether it was free. */
+static bool own(rid_t rid)
+{
+    return !(atomic_fetch_or(&taken[rid / 32], 1u << (rid % 32)) & 1u << (rid % 32));
+}
+
+static void disown(rid_t rid)
+{
+    atomic_fetch_and(&taken[rid / 32], ~(1u << (rid % 32)));
+}
+
+/* --- Creation
+ * ------------------------------------------------------------------------------------- */
+
+static enum hv_status refuse(const struct vm *vm, const struct boot_pci *pci, enum hv_status status,
+                             const char *why)
+{
+    log_error("vpci", "vm %s, line %u: function %02x:%02x.%x %s", vm->name, pci->line,
+              pci->rid >> 8, (pci->rid >> 3) & 31, pci->rid & 7, why);
+    return status;
+}
+
+static enum hv_status place_bar(struct vm *vm, struct vfunction *f, unsigned index,
+                                const struct pci_bar *bar)
+{
+    struct vpci *p = vm->vpci;
+    uint64_t gpa = (p->next + bar->size - 1) & ~(bar->size - 1);
+
+    if (gpa < p->next || gpa >= WINDOW_END || bar->size > WINDOW_END - gpa)
+        return HV_ERANGE;
+    p->next = gpa + bar->size;
+    f->bar[index] = (struct vbar){
+        .value = (uint32_t)gpa | (bar->wide ? 4 : 0) | (bar->prefetchable ? 8 : 0),
+        .mask = (uint32_t)~(bar->size - 1),
+    };
+    if (bar->wide)
+        f->bar[index + 1] = (struct vbar){ .mask = (uint32_t)(~(bar->size - 1) >> 32) };
+    return pt_map(&vm->npt, PTADDR(gpa), PADDR(bar->base), bar->size, PT_R | PT_W | PT_UC);
+}
+
+static enum hv_status take_bars(struct vm *vm, struct vfunction *f, const struct boot_pci *pci)
+{
+    struct pci_bar bar[PCI_BARS];
+
+    pci_bars(pci->rid, bar);
+    for (unsigned i = 0; i < PCI_BARS; i++) {
+        if (bar[i].size == 0)
+            continue;
+        if (bar[i].base == 0)
+            return refuse(vm, pci, HV_ENOTSUP, "has a BAR that firmware gave no address");
+        if ((bar[i].base | bar[i].size) & PAGE_MASK)
+            return refuse(vm, pci, HV_ENOTSUP, "has a BAR that is not whole pages");
+        enum hv_status status = place_bar(vm, f, i, &bar[i]);
+        if (status == HV_ERANGE)
+            return refuse(vm, pci, status, "has BARs that do not fit below 4 GiB");
+        if (status != HV_OK)
+            return refuse(vm, pci, status, "has BARs for which the table quota is too small");
+    }
+    return HV_OK;
+}
+
+static enum hv_status take_function(struct vm *vm, const struct boot_pci *pci)
+{
+    struct vfunction *f = &vm->vpci->function[vm->vpci->nfunctions];
+
+    if (!pci_present(pci->rid))
+        return refuse(vm, pci, HV_ENODEV, "is absent");
+    if ((pci_config_read(pci->rid, PCI_HEADER_TYPE, 1) & 0x7f) != 0)
+        return refuse(vm, pci, HV_ENOTSUP, "is a bridge");
+    if (!own(pci->rid))
+        return refuse(vm, pci, HV_EEXIST, "belongs to a VM already");
+    pci_config_write(pci->rid, PCI_COMMAND, 2, 0);
+    *f = (struct vfunction){ .rid = pci->rid };
+    enum hv_status status = take_bars(vm, f, pci);
+    if (status != HV_OK) {
+        disown(pci->rid);
+        return status;
+    }
+    unsigned pcie = pci_capability(pci->rid, CAP_PCIE);
+    if (pcie + CAP_PCIE_BYTES <= 256)
+        f->pcie = (uint8_t)pcie;
+    vm->vpci->nfunctions++;
+    pci_config_write(pci->rid, PCI_COMMAND, 2, PCI_COMMAND_MEMORY | PCI_COMMAND_NO_INTX);
+    return HV_OK;
+}
+
+enum hv_status vpci_create(struct vm *vm, const struct boot_vm *config)
+{
+    void *page;
+    enum hv_status status = pages_alloc(NULL, 0, &page);
+
+    if (status != HV_OK)
+        return status;
+    vm->vpci = page;
+    vm->vpci->next = VM_RAM_LOW_END;
+    for (unsigned i = 0; i < config->npci; i++) {
+        status = take_function(vm, &config->pci[i]);
+        if (status != HV_OK) {
+            vpci_destroy(vm);
+            return status;
+        }
+    }
+    return HV_OK;
+}
+
+void vpci_destroy(struct vm *vm)
+{
+    if (!vm->vpci)
+        return;
+    for (unsigned i = 0; i < vm->vpci->nfunctions; i++) {
+        rid_t rid = vm->vpci->function[i].rid;
+        pci_config_write(rid, PCI_COMMAND, 2, 0);
+        disown(rid);
+    }
+    pages_free(NULL, 0, vm->vpci);
+    vm->vpci = NULL;
+}
+
+/* --- Access
+ * --------------------------------------------------------------------------------------- */
+
+static struct vbar *bar_at(struct vfunction *f, unsigned reg)
+{
+    unsigned index = (reg - PCI_BAR0) / 4;
+
+    return reg >= PCI_BAR0 && index < PCI_BARS ? &f->bar[index] : NULL;
+}
+
+/* The PCIe capability, alone in its list. */
+static uint32_t view_pcie(const struct vfunction *f, unsigned reg)
+{
+    if (reg - f->pcie >= CAP_PCIE_BYTES)
+        return 0;
+    uint32_t value = pci_config_read(f->rid, reg, 4);
+    return reg == f->pcie ? value & 0xffff00ff : value;
+}
+
+static uint32_t view(struct vfunction *f, unsigned reg)
+{
+    const struct vbar *bar = bar_at(f, reg);
+
+    if (reg >= 0x40)
+        return f->pcie ? view_pcie(f, reg) : 0;
+    if (bar)
+        return bar->sizing ? bar->mask | (bar->value & 0xf) : bar->value;
+    if (reg == PCI_CAPABILITIES)
+        return f->pcie;
+    uint32_t value = pass[reg / 4] ? pci_config_read(f->rid, reg, 4) & pass[reg / 4] : 0;
+    if (reg == PCI_COMMAND)
+        value |= f->command | (f->pcie ? 1u << 20 : 0);
+    return value;
+}
+
+static uint32_t view_bridge(unsigned reg)
+{
+    return reg == PCI_VENDOR ? BRIDGE_ID : reg == PCI_CLASS ? BRIDGE_CLASS : 0;
+}
+
+static void set_command(struct vfunction *f, uint32_t value)
+{
+    f->command = value & COMMAND_WRITABLE;
+    pci_config_write(f->rid, PCI_COMMAND, 2,
+                     PCI_COMMAND_MEMORY | PCI_COMMAND_NO_INTX | (value & PCI_COMMAND_MASTER));
+}
+
+static void change(struct vfunction *f, unsigned reg, uint32_t value)
+{
+    struct vbar *bar = bar_at(f, reg);
+
+    if (bar)
+        bar->sizing = bar->mask && (value & bar->mask) == bar->mask && value != bar->value;
+    else if (reg == PCI_COMMAND)
+        set_command(f, value);
+}
+
+/* The slot that the address register selects; NULL: none, or (*bridge) slot 0. */
+static struct vfunction *selected(struct vpci *p, bool *bridge)
+{
+    unsigned slot = (p->address >> 11) & 31;
+
+    *bridge = false;
+    if (!(p->address & 0x80000000) || p->address & 0x00ff0700) /* enabled; bus 0, function 0 */
+        return NULL;
+    *bridge = slot == 0;
+    return slot && slot <= p->nfunctions ? &p->function[slot - 1] : NULL;
+}
+
+static uint32_t data_read(struct vpci *p)
+{
+    bool bridge;
+    struct vfunction *f = selected(p, &bridge);
+    unsigned reg = p->address & 0xfc;
+
+    return f ? view(f, reg) : bridge ? view_bridge(reg) : ~0u;
+}
+
+uint32_t vpci_io_read(struct vm *vm, uint16_t port, unsigned size)
+{
+    unsigned at = port & 3;
+    uint32_t ones = size == 4 ? ~0u : (1u << (8 * size)) - 1, value = ~0u;
+
+    if (at + size > 4)
+        return ones;
+    lock_take(&vm->lock);
+    if (port >= DATA_PORT)
+        value = data_read(vm->vpci) >> (8 * at);
+    else if (size == 4)
+        value = vm->vpci->address;
+    lock_drop(&vm->lock);
+    return value & ones;
+}
+
+void vpci_io_write(struct vm *vm, uint16_t port, unsigned size, uint32_t value)
+{
+    struct vpci *p = vm->vpci;
+    unsigned at = port & 3, reg;
+    uint32_t ones = size == 4 ? ~0u : (1u << (8 * size)) - 1;
+    bool bridge;
+
+    if (at + size > 4)
+        return;
+    lock_take(&vm->lock);
+    struct vfunction *f = selected(p, &bridge);
+    reg = p->address & 0xfc;
+    if (port < DATA_PORT) {
+        if (size == 4)
+            p->address = value & 0x80fffffc;
+    } else if (f) {
+        uint32_t keep = view(f, reg) & ~(ones << (8 * at));
+        change(f, reg, keep | (value & ones) << (8 * at));
+    }
+    lock_drop(&vm->lock);
+}
