@@ -58,6 +58,9 @@ boot_src := $(wildcard boot/*.c boot/*.S)
 shim_src := $(wildcard tests/model/shim/*.c)
 boot     := $(if $(boot_src),$(B)/BOOTX64.EFI)
 shim     := $(if $(shim_src),$(B)/tests/shim.efi)
+# Applications of the system tests: tests/system/efi-NAME/ becomes NAME.efi.
+efi_test_names := $(patsubst tests/system/efi-%/,%,$(wildcard tests/system/efi-*/))
+efi_tests      := $(efi_test_names:%=$(B)/tests/%.efi)
 
 define efi_rule
 $(1): $(call objects,boot,$(2))
@@ -67,6 +70,7 @@ $(1): $(call objects,boot,$(2))
 endef
 $(eval $(call efi_rule,$(B)/BOOTX64.EFI,$(boot_src)))
 $(eval $(call efi_rule,$(B)/tests/shim.efi,$(shim_src)))
+$(foreach n,$(efi_test_names),$(eval $(call efi_rule,$(B)/tests/$n.efi,$(wildcard tests/system/efi-$n/*.c))))
 $(eval $(call efi_rule,$(B)/tests/selftest.efi,$(wildcard tests/system/efi-selftest/*.c)))
 
 # ---- hypervisor

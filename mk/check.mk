@@ -6,7 +6,7 @@
 checked := $(shell find arch boot drivers guest hv include tests -name '*.[ch]' 2>/dev/null)
 
 # The flags that a file is compiled with.
-flavour_of = $(or $(if $(filter boot/% tests/model/shim/%,$(1)),boot),$(if $(filter guest/%,$(1)),guest),$(if $(filter tests/%,$(1)),host),hv)
+flavour_of = $(or $(if $(filter boot/% tests/model/shim/% tests/system/%,$(1)),boot),$(if $(filter guest/%,$(1)),guest),$(if $(filter tests/%,$(1)),host),hv)
 
 $(B)/check/%.format: % .clang-format
 	$(call begin,FMT,$<)

@@ -31,7 +31,7 @@ $(B)/tests/device-server: $(call objects,host,$(server_src)) $(B)/obj/host.a
 	$(Q)$(CLANG) $(FLAGS_host) -fuse-ld=lld -o $@ $^
 
 tests-built: $(unit) # build the unit tests without running them
-system-built: $(B)/sluice.img $(server) $(shim)
+system-built: $(B)/sluice.img $(server) $(shim) $(efi_tests) # build what the system tests need
 
 # Both print "N passed, N failed" last.
 system := tests/system/run.py --build $(B)
