@@ -71,7 +71,6 @@ endef
 $(eval $(call efi_rule,$(B)/BOOTX64.EFI,$(boot_src)))
 $(eval $(call efi_rule,$(B)/tests/shim.efi,$(shim_src)))
 $(foreach n,$(efi_test_names),$(eval $(call efi_rule,$(B)/tests/$n.efi,$(wildcard tests/system/efi-$n/*.c))))
-$(eval $(call efi_rule,$(B)/tests/selftest.efi,$(wildcard tests/system/efi-selftest/*.c)))
 
 # ---- hypervisor
 

@@ -3,30 +3,37 @@
 # Tests and measurements.
 #
 # Unit tests are cmocka programs, tests/unit/test_*.c and tests/model/test_*.c, one source each. They
-# are linked with an archive of everything portable, so that each takes what it uses. Further sources
-# that a test needs are listed in a line of their own in it:  /* build: boot/config.c arch/x86/msr.c */
-# A file in tests/platform/ takes the place of one with its name in hv/.
+# are linked with an archive of the model, those in tests/unit/ also with one of everything portable,
+# so that each takes what it uses. The model stands alone. Further sources that a test needs are
+# listed in a line of their own in it:  /* build: boot/config.c arch/x86/msr.c */
 
-host_src := $(filter-out $(patsubst tests/platform/%,hv/%,$(wildcard tests/platform/*.c)),$(wildcard hv/*.c)) \
-    $(wildcard drivers/iommu/*.c drivers/iommu/*/*.c) \
-    $(filter-out $(wildcard tests/*/test_*.c),$(wildcard tests/unit/*.c tests/platform/*.c tests/model/*.c))
+not_tests = $(foreach f,$(1),$(if $(filter test_%,$(notdir $f)),,$f))
+model_src := $(call not_tests,$(wildcard tests/model/*.c))
+core_src  := $(wildcard hv/*.c drivers/iommu/*.c drivers/iommu/*/*.c) \
+    $(call not_tests,$(wildcard tests/unit/*.c tests/platform/*.c))
 unit_src := $(wildcard tests/unit/test_*.c tests/model/test_*.c)
 unit     := $(unit_src:%.c=$(B)/%)
 server_src := $(wildcard tests/model/server/*.c)
 server     := $(if $(server_src),$(B)/tests/device-server)
 
-$(B)/obj/host.a: $(call objects,host,$(host_src))
-	$(call begin,AR,$@)
-	$(Q)rm -f $@ && llvm-ar$(LLVM) rcsPD $@ $^
+define archive_rule
+$(B)/obj/$(1).a: $(call objects,host,$(2))
+	$$(call begin,AR,$$@)
+	$$(Q)rm -f $$@ && llvm-ar$(LLVM) rcsPD $$@ $$^
+endef
+$(eval $(call archive_rule,core,$(core_src)))
+$(eval $(call archive_rule,model,$(model_src)))
 
+extra_src = $(shell sed -n 's,^/\* build: \(.*\) \*/$$,\1,p' $(1))
+archives   = $(if $(filter tests/unit/%,$(1)),$(B)/obj/core.a) $(B)/obj/model.a
 define unit_rule
-$(B)/$(1:.c=): $(call objects,host,$(1) $(shell sed -n 's,^/\* build: \(.*\) \*/$$,\1,p' $(1))) $(B)/obj/host.a
+$(B)/$(1:.c=): $(call objects,host,$(1) $(call extra_src,$(1))) $(call archives,$(1))
 	$$(call begin,LINK,$$@)
 	$$(Q)$(CLANG) $(FLAGS_host) -fuse-ld=lld -o $$@ $$^ -lcmocka
 endef
 $(foreach t,$(unit_src),$(eval $(call unit_rule,$t)))
 
-$(B)/tests/device-server: $(call objects,host,$(server_src)) $(B)/obj/host.a
+$(B)/tests/device-server: $(call objects,host,$(server_src)) $(B)/obj/model.a
 	$(call begin,LINK,$@)
 	$(Q)$(CLANG) $(FLAGS_host) -fuse-ld=lld -o $@ $^
 
