@@ -6,11 +6,13 @@
 # are linked with an archive of the model, those in tests/unit/ also with one of everything portable,
 # so that each takes what it uses. The model stands alone. Further sources that a test needs are
 # listed in a line of their own in it:  /* build: boot/config.c arch/x86/msr.c */
+# A file in tests/platform/ takes the place of one with its name in hv/.
 
 not_tests = $(foreach f,$(1),$(if $(filter test_%,$(notdir $f)),,$f))
 model_src := $(call not_tests,$(wildcard tests/model/*.c))
-core_src  := $(wildcard hv/*.c drivers/iommu/*.c drivers/iommu/*/*.c) \
-    $(call not_tests,$(wildcard tests/unit/*.c tests/platform/*.c))
+platform_src := $(wildcard tests/platform/*.c)
+core_src  := $(filter-out $(platform_src:tests/platform/%=hv/%),$(wildcard hv/*.c)) $(platform_src) \
+    $(wildcard drivers/iommu/*.c drivers/iommu/*/*.c) $(call not_tests,$(wildcard tests/unit/*.c))
 unit_src := $(wildcard tests/unit/test_*.c tests/model/test_*.c)
 unit     := $(unit_src:%.c=$(B)/%)
 server_src := $(wildcard tests/model/server/*.c)
