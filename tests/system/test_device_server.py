@@ -255,7 +255,7 @@ class Machine(DeviceServer):
         for _ in range(3):
             ident, command, flags, _, body = unit.receive()
             self.assertEqual((command, flags), (DMA_WRITE, 0))
-            self.assertEqual(struct.unpack("<QII", body), (0xFEE01000, 4, 0x41))
+            self.assertEqual(struct.unpack("<QQI", body), (0xFEE01000, 4, 0x41))
             unit.sock.sendall(struct.pack("<HHIII", ident, command, 16, REPLY | ERROR, 19))
         unit.read(BAR0, 0, 4)
         self.stop()

@@ -54,10 +54,9 @@ struct region_access {
     uint64_t offset;
     uint32_t region, count;
 };
-struct dma_access {
-    uint64_t offset;
-    uint32_t count;
-} __attribute__((packed)); /* data follows at byte 12 */
+struct dma_access { /* count has 64 bits: QEMU 11.1 refuses the 32 of some older sources */
+    uint64_t offset, count;
+};
 struct write_one {
     uint64_t offset;
     uint32_t region, count;

@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * What the parts of the shim share: the firmware's tables, printing, the unit that was found.
+ */
+#ifndef TESTS_MODEL_SHIM_SHIM_H
+#define TESTS_MODEL_SHIM_SHIM_H
+
+#include <efi.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+extern EFI_SYSTEM_TABLE *system_table;
+
+/* %s: char *, %x: uint64_t in hexadecimal; %r: EFI_STATUS. */
+void say(const char *format, ...);
+
+struct shim_options {    /* words in \EFI\sluice\shim.cfg of the shim's volume */
+    bool no_dmar;        /* "no-dmar": install no table */
+    bool no_intr_remap;  /* "no-intr-remap": DMAR flag INTR_REMAP clear */
+    bool x2apic_opt_out; /* "x2apic-opt-out": DMAR flag X2APIC_OPT_OUT set */
+};
+
+/* Find the unit's function, enable its memory decoding and bus mastering, and return the address of
+ * its registers; 0: there is none. */
+uint64_t unit_find(uint16_t *rid);
+
+/* Make and install a DMAR table with one unit at @registers that covers the whole segment. */
+EFI_STATUS dmar_install(uint64_t registers, const struct shim_options *options);
+
+/* Read the options of the volume that the shim was started from. */
+void options_read(EFI_HANDLE volume, struct shim_options *options);
+/* Start the loader; returns only if it could not be started, or came back. */
+EFI_STATUS loader_start(EFI_HANDLE image, EFI_HANDLE volume);
+
+#endif
