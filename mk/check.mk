@@ -40,6 +40,15 @@ check-includes: # the include rule holds, without cycles; first that the check i
 check-docs: # what README.md and docs/ tell the reader to type exists
 	$(Q)tools/check-docs $(shell sed -n 's/^\([a-z-]*\):.*/\1/p' Makefile mk/*.mk)
 
-check: check-format check-includes check-headers check-docs check-tidy # all checks of the source
+check-spdx: # every source file names its licence in the first two lines
+	$(Q)for f in $(checked) $(hv_src) $(wildcard tools/* mk/* */*.ld tests/*/*.py); do \
+	    [ ! -f $$f ] || head -n 2 $$f | grep -q SPDX-License-Identifier || { echo "$$f: no SPDX line"; bad=1; }; \
+	done; [ -z "$$bad" ]
 
-.PHONY: check check-format check-headers check-tidy check-includes check-docs
+check-image: $(B)/sluice.elf # the hypervisor uses no vector or x87 register, and no page of it is writable and executable
+	$(Q)! llvm-objdump$(LLVM) -d --no-show-raw-insn $< | grep -E '%([xyz]?mm[0-9]|st\b)'
+	$(Q)! llvm-readelf$(LLVM) -lW $< | grep -E '\<(LOAD .* RWE|INTERP|DYNAMIC)\>'
+
+check: check-format check-spdx check-includes check-headers check-docs check-image check-tidy # all checks of the source
+
+.PHONY: check check-spdx check-image check-format check-headers check-tidy check-includes check-docs
