@@ -1,0 +1,232 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * What the calls cost, from the guest and back, in TSC ticks. Started with one tick per instruction
+ * (QEMU -icount shift=0) these are instructions, the same in every run. Prints "@bench NAME VALUE".
+ */
+#include "guest/lib/accel.h"
+#include "guest/lib/cpu.h"
+#include "guest/lib/interrupts.h"
+#include "guest/lib/pci.h"
+#include "guest/lib/rings.h"
+#include "guest/lib/runtime.h"
+#include "guest/lib/sluice.h"
+#include "guest/lib/space.h"
+
+#define EVENT_VECTOR 0x40
+#define VA           (SPACE_USER_BASE + 0x40000000)
+#define ROUNDS       32u
+#define COMMANDS     256u
+#define REQUESTS     64u
+
+static struct accel accel;
+static struct hc_device_info device;
+static struct space space;
+static struct event_ring events;
+static struct command_ring commands;
+static uint32_t pasid;
+
+static void must(enum hv_status status, const char *what)
+{
+    if (status != HV_OK)
+        fail("%s: %s", what, sluice_status_name(status));
+}
+
+static void quiet(struct interrupt_frame *frame)
+{
+    (void)frame;
+}
+
+static void report(const char *name, uint64_t value)
+{
+    print("@bench %s %lu\n", name, value);
+}
+
+/* What two readings of the clock cost by themselves. */
+static uint64_t clock_cost(void)
+{
+    uint64_t begin = rdtsc();
+
+    return rdtsc() - begin;
+}
+
+/* The smallest of several rounds: the same work each time, without a host interrupt in between. */
+static uint64_t least(void (*once)(void))
+{
+    uint64_t best = ~0ull, own = clock_cost();
+
+    for (unsigned i = 0; i < ROUNDS; i++) {
+        uint64_t begin = rdtsc(), took;
+
+        once();
+        took = rdtsc() - begin - own;
+        if (took < best)
+            best = took;
+    }
+    return best;
+}
+
+static void set_up(void)
+{
+    uint32_t bond;
+    uint64_t outstanding;
+    int32_t rid = pci_find(ACCEL_PCI_ID, -1);
+
+    if (rid < 0 || !accel_open(&accel, (uint32_t)rid))
+        fail("no accelerator");
+    must(sluice_device_info(0, &device), "device info");
+    interrupt_handler(EVENT_VECTOR, quiet);
+    must(event_ring_open(&events, 512, EVENT_VECTOR, 0), "event ring");
+    must(command_ring_open(&commands, COMMANDS), "command ring");
+    must(sluice_iopf_enable(device.device, HC_IOPF_BIND, &outstanding), "IOPF");
+    if (outstanding < REQUESTS)
+        fail("only %lu page requests at once", outstanding);
+    space = space_new();
+    must(sluice_bind(device.device, (uint64_t)space.root, HC_PASID_ANY, 0, &bond, &pasid), "bind");
+}
+
+static void null_call(void)
+{
+    /* Not sluice_call: its choice of the instruction is the caller's cost, not the call's. */
+    uint64_t number = HC_NULL, value;
+
+    __asm__ volatile("vmmcall" : "+a"(number), "=d"(value) : : "memory");
+}
+
+static void bind_unbind(void)
+{
+    static struct space other;
+    uint32_t bond, id;
+
+    if (!other.root)
+        other = space_new();
+    must(sluice_bind(device.device, (uint64_t)other.root, HC_PASID_ANY, 0, &bond, &id), "bind");
+    must(sluice_unbind(bond, NULL), "unbind");
+}
+
+static void invalidate_call(void)
+{
+    must(sluice_invalidate_range(pasid, VA, PAGE, true), "invalidate");
+}
+
+static void ring_doorbell(void)
+{
+    uint64_t done = 0;
+
+    must(sluice_call(HC_DOORBELL, 0, 0, 0, &done), "doorbell");
+    if (done != COMMANDS && done != REQUESTS)
+        fail("%lu commands ran", done);
+}
+
+static void check_statuses(uint32_t from, uint32_t count)
+{
+    for (uint32_t i = 0; i < count; i++)
+        if (commands.slot[(from + i) % COMMANDS].status != HV_OK)
+            fail("command %u: status %d", i, commands.slot[(from + i) % COMMANDS].status);
+}
+
+static void invalidate_ring(void)
+{
+    uint64_t begin, took, best = ~0ull, own = clock_cost();
+
+    for (unsigned round = 0; round < 4; round++) {
+        uint32_t from = commands.header->producer;
+
+        for (unsigned i = 0; i < COMMANDS; i++) {
+            struct hc_invalidate args = {
+                .size = sizeof(args),
+                .flags = HC_INVALIDATE_LEAF,
+                .kind = HC_INVALIDATE_RANGE,
+                .pasid = pasid,
+                .address = VA + 2 * i * PAGE, /* never neighbours */
+                .bytes = PAGE,
+            };
+            if (!command_ring_put(&commands, HC_INVALIDATE, &args, sizeof(args)))
+                fail("ring full");
+        }
+        begin = rdtsc();
+        ring_doorbell();
+        took = rdtsc() - begin - own;
+        check_statuses(from, COMMANDS);
+        if (took < best)
+            best = took;
+    }
+    report("invalidate_page_ring", (best + COMMANDS - 1) / COMMANDS);
+}
+
+/*
+ * One descriptor over 64 absent pages: the device sends all its page requests during the last write
+ * to the portal, and the unit's interrupt is taken on the next instruction.
+ */
+static void page_requests(void)
+{
+    uint64_t best_forward = ~0ull, best_response = ~0ull, own = clock_cost();
+    uint8_t *frames = pages_new(REQUESTS);
+    volatile struct accel_completion *record = pages_new(1);
+
+    space_map(&space, VA - PAGE, (uint64_t)record, true);
+    for (unsigned round = 0; round < 4; round++) {
+        struct accel_descriptor d = {
+            .pasid = pasid | ACCEL_PASID,
+            .operation = ACCEL_FILL,
+            .flags = ACCEL_ATS | ACCEL_PAGE_REQUESTS,
+            .destination = VA,
+            .size = REQUESTS * PAGE,
+            .pattern = round + 1,
+            .completion = VA - PAGE,
+        };
+        uint64_t base = VA + round * REQUESTS * PAGE, begin, took;
+        struct hc_event e;
+        uint32_t requests = 0, groups = 0, from = commands.header->producer;
+
+        d.destination = base;
+        record->status = 0;
+        begin = rdtsc();
+        accel_submit(&accel, &d);
+        took = rdtsc() - begin - own;
+        while (requests < REQUESTS) {
+            if (!event_ring_take(&events, &e)) {
+                took = rdtsc() - begin - own; /* it came in pieces */
+                if (took > 1000000000)
+                    fail("%u page requests came", requests);
+                continue;
+            }
+            requests++;
+            space_map(&space, e.address, (uint64_t)frames + (e.address - base), true);
+            if (e.flags & HC_PRQ_LAST) {
+                struct hc_page_response r = { .size = sizeof(r), .cookie = e.cookie };
+
+                groups++;
+                if (!command_ring_put(&commands, HC_PAGE_RESPONSE, &r, sizeof(r)))
+                    fail("ring full");
+            }
+        }
+        if (took < best_forward)
+            best_forward = took;
+        begin = rdtsc();
+        must(sluice_call(HC_DOORBELL, 0, 0, 0, NULL), "doorbell");
+        took = (rdtsc() - begin - own) / groups;
+        check_statuses(from, groups);
+        if (took < best_response)
+            best_response = took;
+        begin = rdtsc();
+        while (record->status != ACCEL_DONE) {
+            if (record->status || rdtsc() - begin > 1000000000)
+                fail("the accelerator ended with %u", record->status);
+        }
+        if (round == 0)
+            report("groups_of_64_requests", groups);
+    }
+    report("page_request_forward", (best_forward + REQUESTS - 1) / REQUESTS);
+    report("page_response_ring", best_response);
+}
+
+int guest_main(void)
+{
+    report("null_hypercall", least(null_call));
+    set_up();
+    report("bind_unbind", least(bind_unbind));
+    report("invalidate_page_call", least(invalidate_call));
+    invalidate_ring();
+    page_requests();
+    return 0;
+}

@@ -1,0 +1,78 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Measure Sluice by counting instructions (QEMU -icount shift=0: one TSC tick per instruction)."""
+import os
+import re
+
+import sluice
+
+CONFIG = """[hypervisor]
+memory = 16M
+when-done = reboot
+
+[bench]
+memory = 32M
+cpus = 0
+kernel = bench.elf
+pci = 00:04.0
+"""
+
+# name, unit, limit to reach (None: none set), what it is compared with
+ROWS = [
+    ("null_hypercall", "instructions", 200, "KVM in the same emulator takes 2442"),
+    ("bind_unbind", "instructions", None, ""),
+    ("invalidate_page_call", "instructions", None, ""),
+    ("invalidate_page_ring", "instructions", 150, "each of 256 with one doorbell"),
+    ("page_request_forward", "instructions", 600, "each of 64, hardware queue to guest ring"),
+    ("page_response_ring", "instructions", None, "each group of 64 requests, with one doorbell"),
+    ("boot", "instructions", None, "hypervisor entry to first guest instruction"),
+    ("image_bytes", "bytes", 256 * 1024, "code, constants and data in memory"),
+    ("memory_bytes", "bytes", None, "the hypervisor's own, without guests"),
+]
+
+
+def image_bytes(build):
+    """Bytes of all loaded segments, zero-initialised data included."""
+    import struct
+    with open(f"{build}/sluice.stripped.elf", "rb") as f:
+        data = f.read()
+    phoff, = struct.unpack_from("<Q", data, 32)
+    size, count = struct.unpack_from("<HH", data, 54)
+    total = 0
+    for i in range(count):
+        kind, = struct.unpack_from("<I", data, phoff + i * size)
+        if kind == 1:
+            total += struct.unpack_from("<Q", data, phoff + i * size + 40)[0]
+    return total
+
+
+def main(build):
+    print("measuring with one tick per instruction; this takes about a minute", flush=True)
+    r = sluice.boot(build, CONFIG, icount=True, cpus=1, timeout=400)
+    found = {}
+    for _, text in sluice.guest_lines(r.lines, "bench"):
+        m = re.match(r"@bench (\S+) (\d+)$", text)
+        if m:
+            found[m[1]] = int(m[2])
+    own = sluice.summaries(r.lines).get("-", {})
+    found["boot"] = own.get("boot_ticks")
+    found["memory_bytes"] = own.get("memory_bytes")
+    found["image_bytes"] = image_bytes(build)
+    missing = 0
+    os.makedirs(build, exist_ok=True)
+    with open(f"{build}/bench.txt", "w", encoding="ascii") as f:
+        for name, unit, limit, note in ROWS:
+            value = found.get(name)
+            if value is None:
+                missing += 1
+                print(f"  {name:22} not measured")
+                continue
+            f.write(f"{name} {value} {unit}\n")
+            verdict = "" if limit is None else (
+                f"(limit {limit}: {'reached' if value <= limit else 'NOT reached'})")
+            print(f"  {name:22} {value:>12} {unit:13} {verdict} {note}".rstrip())
+    if missing or not r.clean() or sluice.ended(r.lines, "bench") != "shutdown code 0":
+        print(sluice.describe(r))
+        print("the measurement did not come to its end")
+        return 1
+    print(f"written to {build}/bench.txt")
+    return 0
