@@ -8,6 +8,7 @@
 #define ARCH_X86_VCPU_H
 
 #include "hv/lock.h"
+#include "hv/log.h"
 #include "hv/pt.h"
 #include "hv/types.h"
 
@@ -83,6 +84,7 @@ struct vcpu {
     struct vcpu_start start;    /* valid with VCPU_START */
     uint64_t exits;             /* all reasons */
     uint64_t exits_by[EXIT_KINDS];
+    struct log_limit complaints; /* about what the guest does; the log is not its to flood */
 };
 
 /* A backend. All but missing and create run on the vCPU's own CPU, interrupts off. */

@@ -1,0 +1,109 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Interrupts, exceptions and NMIs into the guest: one event per entry, through the VMCB's event field
+ * (APM 2 15.20). Exits that interrupt a delivery hand the event back, and it is delivered again.
+ */
+#include "arch/x86/svm/svm.h"
+
+#define RFLAGS_IF 0x200ull
+#define SHADOW    1ull
+
+enum { VECTOR_BP = 3, VECTOR_OF = 4, VECTOR_DF = 8, VECTOR_PF = 14 };
+
+static struct vmcb *vmcb_of(struct vcpu *v)
+{
+    return ((struct svm *)v->backend)->vmcb;
+}
+
+bool svm_interrupt_ready(struct vcpu *v)
+{
+    const struct vmcb *c = vmcb_of(v);
+
+    return !(c->event & EVENT_VALID) && (c->rflags & RFLAGS_IF) && !(c->interrupt_shadow & SHADOW);
+}
+
+void svm_inject_interrupt(struct vcpu *v, uint8_t vector)
+{
+    vmcb_of(v)->event = EVENT_VALID | EVENT_INTERRUPT | vector;
+}
+
+/* An NMI is masked until IRET has retired. That exit comes before the instruction; the window exit it
+ * asks for comes after it. */
+bool svm_nmi_ready(struct vcpu *v)
+{
+    const struct svm *s = v->backend;
+
+    return !(s->vmcb->event & EVENT_VALID) && !s->nmi_blocked && s->iret_rip != v->rip;
+}
+
+void svm_inject_nmi(struct vcpu *v)
+{
+    struct svm *s = v->backend;
+
+    s->vmcb->event = EVENT_VALID | EVENT_NMI | 2;
+    s->vmcb->intercept[(VMEXIT_IRET - 0x60) / 32] |= 1u << (VMEXIT_IRET - 0x60) % 32;
+    s->nmi_blocked = true;
+    s->iret_rip = IRET_NONE;
+}
+
+void svm_iret(struct vcpu *v)
+{
+    struct svm *s = v->backend;
+
+    s->vmcb->intercept[(VMEXIT_IRET - 0x60) / 32] &= ~(1u << (VMEXIT_IRET - 0x60) % 32);
+    s->nmi_blocked = false;
+    s->iret_rip = v->rip;
+    svm_want_window(v, 0xff);
+}
+
+/* A virtual interrupt that is never taken: it exits as soon as IF and CR8 would allow @vector. */
+void svm_want_window(struct vcpu *v, uint8_t vector)
+{
+    struct vmcb *c = vmcb_of(v);
+
+    c->virtual_interrupt &= ~(VINTR_PENDING | VINTR_PRIO);
+    if (vector)
+        c->virtual_interrupt |= VINTR_PENDING | (uint64_t)(vector >> 4) << VINTR_PRIO_SHIFT;
+}
+
+/* #DE, #TS, #NP, #SS, #GP: two of them make a double fault (SDM 3A table 6-4). */
+static bool contributory(unsigned vector)
+{
+    return vector == 0 || (vector >= 10 && vector <= 13);
+}
+
+bool svm_inject_exception(struct vcpu *v, uint8_t vector, bool has_code, uint32_t code)
+{
+    struct vmcb *c = vmcb_of(v);
+
+    if ((c->event & (EVENT_VALID | EVENT_TYPE)) == (EVENT_VALID | EVENT_EXCEPTION)) {
+        unsigned first = c->event & EVENT_VECTOR;
+
+        if (contributory(vector) || vector == VECTOR_PF) {
+            if (first == VECTOR_DF)
+                return false;
+            if (first == VECTOR_PF || (contributory(first) && contributory(vector))) {
+                vector = VECTOR_DF;
+                has_code = true;
+                code = 0;
+            }
+        }
+    }
+    /* An interrupt that was being delivered is lost, as it is on bare metal: it was acknowledged. */
+    c->event = EVENT_VALID | EVENT_EXCEPTION | vector;
+    if (has_code)
+        c->event |= EVENT_HAS_CODE | (uint64_t)code << EVENT_CODE_SHIFT;
+    return true;
+}
+
+void svm_redeliver(struct vmcb *c)
+{
+    unsigned vector = c->exit_event & EVENT_VECTOR;
+    uint64_t type = c->exit_event & EVENT_TYPE;
+
+    /* INT n, INT3 and INTO: RIP is still at the instruction, which runs again. */
+    if (type == EVENT_SOFTWARE ||
+        (type == EVENT_EXCEPTION && (vector == VECTOR_BP || vector == VECTOR_OF)))
+        return;
+    c->event = c->exit_event;
+}
