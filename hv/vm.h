@@ -40,6 +40,7 @@ struct vm {
     struct vm_ram ram[2];
     unsigned nram;
     uint64_t ram_bytes;
+    uint64_t entry;            /* of the kernel: where vCPU 0 starts */
     struct page_quota quota;
     struct pt npt;             /* guest physical to host physical, for the CPU */
     struct vcpu *vcpu[BOOT_VM_CPUS];
@@ -66,6 +67,9 @@ void vm_run(struct vm *vm);
 void vm_end(struct vm *vm, enum vm_end how, uint64_t code);
 /* Called by each vCPU's CPU when it has left the guest for good; the last one tears down and reports. */
 void vm_vcpu_stopped(struct vm *vm);
+
+/* The last VM of all has ended: report, and stop the machine. hv/main.c. */
+[[noreturn]] void vm_last_ended(void);
 
 /* Host address of guest RAM [gpa, gpa + size), or NULL when not wholly inside one RAM range. The only
  * way from a guest address to memory. The content may change under the reader: copy it once. */
