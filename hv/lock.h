@@ -19,6 +19,7 @@ enum lock_rank {
     RANK_DEVICE, /* struct iommu_device: its tables */
     RANK_QUEUE,  /* struct iommu_unit: invalidation queue, domain ids */
     RANK_PAGES,  /* page pool */
+    RANK_PCI,    /* configuration ports of the host */
     RANK_LOG,
 };
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Instructions that C does not have, one function each, and the numbers of control bits and MSRs that
- * more than one file of arch/x86 needs. Nothing here keeps state.
+ * Instructions that C does not have, one function each, and the numbers of control bits and MSRs
+ * that more than one file of arch/x86 needs. Nothing here keeps state.
  */
 #ifndef ARCH_X86_ASM_H
 #define ARCH_X86_ASM_H
@@ -46,10 +46,13 @@ static inline uint64_t rdmsr(uint32_t msr)
 
 static inline void wrmsr(uint32_t msr, uint64_t value)
 {
-    __asm__ volatile("wrmsr" ::"c"(msr), "a"((uint32_t)value), "d"((uint32_t)(value >> 32)) : "memory");
+    __asm__ volatile("wrmsr" ::"c"(msr), "a"((uint32_t)value), "d"((uint32_t)(value >> 32))
+                     : "memory");
 }
 
-struct cpuid { uint32_t eax, ebx, ecx, edx; };
+struct cpuid {
+    uint32_t eax, ebx, ecx, edx;
+};
 
 static inline struct cpuid cpuid(uint32_t leaf, uint32_t subleaf)
 {

@@ -1,31 +1,29 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * What each CPU has of its own: descriptors, stacks, timers. Found through the GS base, which is ours
- * whenever host code runs (a backend restores it before anything can trap).
+ * What each CPU has of its own: descriptors, stacks, timers. Found through the GS base, which is
+ * ours whenever host code runs (a backend restores it before anything can trap).
  */
 #ifndef ARCH_X86_CPU_H
 #define ARCH_X86_CPU_H
 
+#include <stddef.h>
+
+#include "arch/x86/layout.h"
 #include "arch/x86/timer.h"
 #include "hv/platform.h"
 
-/* Selectors; SVM's and VMX's host state use them too. */
-enum { SEL_NULL = 0x00, SEL_CODE = 0x08, SEL_DATA = 0x10, SEL_TSS = 0x18 };
 enum { IST_NMI = 1, IST_DOUBLE_FAULT = 2, IST_MACHINE_CHECK = 3 };
-
-#define CPU_STACK_MAIN  16384u
-#define CPU_STACK_TRAP  8192u
-#define CPU_STACK_TRAPS 3u
 
 /* Each stack grows down to a page that is never mapped. */
 struct cpu_stacks {
-    uint8_t guard_main[PAGE_SIZE];
+    uint8_t guard[CPU_STACK_GUARD];
     uint8_t main[CPU_STACK_MAIN];
     struct {
-        uint8_t guard[PAGE_SIZE];
+        uint8_t guard[CPU_STACK_GUARD];
         uint8_t stack[CPU_STACK_TRAP];
     } trap[CPU_STACK_TRAPS]; /* IST 1 to 3 */
 };
+static_assert(offsetof(struct cpu_stacks, trap) == CPU_MAIN_TOP);
 
 /* SDM 3A 8.7 */
 struct [[gnu::packed]] cpu_tss {
@@ -44,26 +42,28 @@ struct cpu {
     unsigned index;
     uint32_t apic_id;
     struct cpu_stacks *stacks;
-    struct vcpu *_Atomic vcpu; /* pinned here; NULL: none. arch/x86/vcpu.c's */
-    struct timer *timers;      /* armed ones, unordered; arch/x86/timer.c's */
+    struct vcpu *_Atomic vcpu; /* pinned here; NULL: none. For arch/x86/vcpu.c */
+    struct timer *timers;      /* armed ones; arch/x86/timer.c */
     _Atomic bool online, stopped;
     uint64_t gdt[5];
     struct cpu_tss tss;
 };
 
-/* Registered CPUs by index; NULL past cpu_count(). */
+/* By index; NULL from cpu_count() on. */
 extern struct cpu *cpus[CPUS_MAX];
 
 static inline struct cpu *this_cpu(void)
 {
     struct cpu *c;
+
     __asm__("mov %%gs:0, %0" : "=r"(c));
     return c;
 }
 
-/* Load descriptors, GS base, control registers of the calling CPU. @c: index, apic_id, stacks set. */
+/* Load descriptors, GS base and control registers of the calling CPU. @c: index and stacks are set.
+ */
 void cpu_init(struct cpu *c);
-/* Make @c known under its index. Boot CPU only, before it runs. */
+/* Make @c known: cpu_count() counts it. Boot CPU only, in order of index. */
 void cpu_register(struct cpu *c);
 
 #endif
