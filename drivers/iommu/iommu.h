@@ -36,6 +36,8 @@ struct iommu_caps {
     uint8_t second_stage_large;  /* as struct pt.large */
     uint8_t input_bits;        /* guest-physical width a second stage can take */
     bool coherent_tables;      /* paging structures are snooped */
+    bool caching_mode;         /* what is not mapped may be cached: added second-stage mappings need
+                                  stage2_changed too */
     const struct pt_format *second_stage_format;
 };
 
@@ -93,7 +95,9 @@ struct iommu_fault {
     const char *text; /* in words */
 };
 
-/* Upcalls; no driver lock is held. @dev is NULL when no device of ours has that rid. */
+/* Upcalls; no driver lock is held. Made only from poll() and from the units' interrupts, never from
+ * within another call, so a lock held around those is safe. @dev is NULL when no device of ours has that
+ * rid. One that began before device_remove() may still be running when that returns. */
 struct iommu_events {
     void (*page_request)(struct iommu_device *dev, const struct iommu_page_request *req);
     /* After the last of a run of page requests: the time to raise interrupts. */

@@ -1,0 +1,92 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Root table and context entries. */
+#include "drivers/iommu/vtd/context.h"
+
+#include "drivers/iommu/vtd/inval.h"
+#include "drivers/iommu/vtd/pasid.h"
+#include "drivers/iommu/vtd/unit.h"
+
+enum : uint64_t {
+    PRESENT = 1 << 0,
+    DTE = 1 << 2,    /* translation requests and translated requests */
+    PASIDE = 1 << 3, /* requests with PASID */
+    PRE = 1 << 4,    /* page requests; needs DTE */
+    PDTS_SHIFT = 9,
+};
+
+enum hv_status vtd_context_entry(struct iommu_unit *unit, rid_t rid, uint64_t **entry)
+{
+    /* Two root halves a bus: devfn 00-7f and 80-ff, each 128 entries of 32 bytes. */
+    uint64_t *root = unit->root + (rid >> 7);
+    if (!(*root & PRESENT)) {
+        void *table;
+        enum hv_status status = pages_alloc(NULL, 0, &table);
+        if (status)
+            return status;
+        vtd_unit_flush(unit, table, PAGE_SIZE);
+        store64(root, virt_to_phys(table).v | PRESENT);
+        vtd_unit_flush(unit, root, sizeof *root);
+    }
+    *entry = (uint64_t *)phys_to_virt(PADDR(*root & ~PAGE_MASK)) + 4 * (rid & 0x7f);
+    return HV_OK;
+}
+
+enum hv_status vtd_context_set(struct vtd_device *v)
+{
+    uint64_t *e = v->context;
+    store64(&e[1], 0); /* RID_PASID = PASID_RID = 0 */
+    store64(&e[2], 0);
+    store64(&e[3], 0);
+    vtd_unit_flush(v->unit, e, 32);
+    store64(&e[0], virt_to_phys(v->dir).v | (uint64_t)v->dir_pdts << PDTS_SHIFT |
+                       (v->ats ? DTE : 0) | (v->dev->pasid_bits ? PASIDE : 0) | PRESENT);
+    vtd_unit_flush(v->unit, e, 32);
+    if (!v->unit->hw.caching_mode)
+        return HV_OK;
+    struct vtd_inval_args args = { .unit = v->unit, .device = v };
+    return vtd_inval_run(VTD_CONTEXT_SET, &args, false);
+}
+
+void vtd_context_clear(struct vtd_device *v)
+{
+    store64(&v->context[0], v->context[0] & ~PRESENT);
+    vtd_unit_flush(v->unit, v->context, 8);
+}
+
+enum hv_status vtd_context_page_requests(struct vtd_device *v, bool on)
+{
+    uint64_t old = v->context[0];
+    if (!(old & PRESENT))
+        return HV_EIO;
+    store64(&v->context[0], on ? old | PRE : old & ~PRE);
+    vtd_unit_flush(v->unit, v->context, 8);
+    return vtd_context_invalidate(v, !on);
+}
+
+enum hv_status vtd_context_invalidate(struct vtd_device *v, bool drain)
+{
+    struct vtd_inval_args args = { .unit = v->unit, .device = v };
+    uint64_t first = UINT64_MAX;
+    enum hv_status status = vtd_inval_put(VTD_CONTEXT_CHANGED, &args, &first);
+    for (uint32_t i = 0; i < v->nuses && !status; i++) {
+        args.did = v->use[i].id;
+        status = vtd_inval_put(VTD_CONTEXT_DOMAIN, &args, &first);
+    }
+    const uint32_t rid_ids[] = { v->rid_stage2, v->rid_did };
+    for (unsigned i = 0; i < ARRAY_SIZE(rid_ids) && !status; i++) {
+        args.did = rid_ids[i];
+        if (args.did)
+            status = vtd_inval_put(VTD_CONTEXT_DOMAIN, &args, &first);
+    }
+    if (!status)
+        status = vtd_inval_put(VTD_DEVICE_TLB_ALL, &args, &first); /* PASID 0: the RID */
+    if (!status && v->nuses && v->pci.global_invalidate)
+        status = vtd_inval_put(VTD_DEVICE_TLB_EVERY_ALL, &args, &first);
+    for (args.pasid = 1; !status && !v->pci.global_invalidate && vtd_pasid_next(v, 0, &args.pasid);
+         args.pasid++)
+        status = vtd_inval_put(VTD_DEVICE_TLB_ALL, &args, &first);
+    struct vtd_ticket ticket;
+    if (!status)
+        status = vtd_queue_submit(v->unit, first, drain, &ticket);
+    return status ? status : vtd_queue_wait(v->unit, ticket);
+}

@@ -1,0 +1,260 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* A function behind a unit: coming, going, page requests on and off, and being cut off. */
+#include "drivers/iommu/vtd/device.h"
+
+#include "drivers/iommu/vtd/context.h"
+#include "drivers/iommu/vtd/inval.h"
+#include "drivers/iommu/vtd/pasid.h"
+#include "drivers/iommu/vtd/queue_error.h"
+#include "drivers/iommu/vtd/unit.h"
+#include "hv/log.h"
+
+static_assert(sizeof(struct vtd_device) <= PAGE_SIZE, "a device is one page");
+
+/* The place of @rid in the two-step table. */
+static enum hv_status slot_of(struct iommu_unit *unit, rid_t rid, struct vtd_device ***slot)
+{
+    struct vtd_device ***bus = &unit->by_bus[rid >> 8];
+    if (!*bus) {
+        void *page;
+        enum hv_status status = pages_alloc(NULL, 0, &page);
+        if (status)
+            return status;
+        *bus = page;
+    }
+    *slot = &(*bus)[rid & 0xff];
+    return HV_OK;
+}
+
+static void caps_fill(struct iommu_device *dev, struct vtd_device *v)
+{
+    const struct vtd_caps *hw = &v->unit->hw;
+    pcicaps_read(v->rid, &v->pci);
+    dev->pasid_bits = v->pci.pasid_bits < hw->pasid_bits ? v->pci.pasid_bits : hw->pasid_bits;
+    dev->ats = hw->device_tlb && v->pci.ats;
+    dev->pri_pasid_required = v->pci.pri_pasid;
+    /* Responses carry the PASID of the request; a function with PASID that cannot take that is undefined
+     * behaviour (PCIe 10.5.2.3). */
+    dev->pri = dev->ats && hw->page_requests && v->pci.pri &&
+               (!dev->pasid_bits || v->pci.pri_pasid);
+    dev->pri_capacity = dev->pri ? v->pci.pri_capacity : 0;
+    dev->failed = false;
+    v->ats = dev->ats;
+    v->key = vtd_inval_device_key(v, false);
+    v->pasid_key = vtd_inval_device_key(v, true);
+}
+
+enum hv_status vtd_device_add(struct iommu_device *dev)
+{
+    struct iommu_unit *unit = dev->unit;
+    struct vtd_device **slot;
+    void *page;
+    if (!unit || !unit->root)
+        return HV_ENODEV;
+    dev->driver = NULL;
+    enum hv_status status = slot_of(unit, dev->rid, &slot);
+    if (status)
+        return status;
+    if (*slot)
+        return HV_EEXIST;
+    status = pages_alloc(dev->quota, 0, &page);
+    if (status)
+        return status;
+    struct vtd_device *v = page;
+    v->dev = dev;
+    v->unit = unit;
+    v->rid = dev->rid;
+    status = vtd_context_entry(unit, v->rid, &v->context);
+    if (status)
+        goto fail_page;
+    caps_fill(dev, v);
+    status = vtd_pasid_tables_make(v);
+    if (status)
+        goto fail_page;
+
+    lock_take(&unit->devices_lock);
+    v->next = unit->devices;
+    unit->devices = v;
+    lock_drop(&unit->devices_lock);
+    lock_take(&unit->queue.lock);
+    *slot = v;
+    lock_drop(&unit->queue.lock);
+    dev->driver = v;
+
+    if (dev->pasid_bits)
+        pcicaps_pasid(&v->pci, true); /* before ATS: undefined after */
+    status = vtd_context_set(v);
+    if (status) {
+        vtd_device_remove(dev);
+        return status;
+    }
+    if (v->ats)
+        pcicaps_ats(&v->pci, true);
+    return HV_OK;
+
+fail_page:
+    pages_free(dev->quota, 0, page);
+    return status;
+}
+
+void vtd_device_remove(struct iommu_device *dev)
+{
+    struct vtd_device *v = dev->driver;
+    if (!v)
+        return;
+    struct iommu_unit *unit = v->unit;
+    bool pri = v->pri, failed = v->failed;
+    pcicaps_pri_off(&v->pci);
+    v->pri = false;
+    /* One store blocks all PASIDs, and translated requests too. */
+    vtd_context_clear(v);
+    enum hv_status status = vtd_context_invalidate(v, pri);
+    if (!status && (pri || failed))
+        status = vtd_prq_drain(v, -1);
+    v->ats = false;
+    pcicaps_ats(&v->pci, false);
+    pcicaps_pasid(&v->pci, false);
+
+    lock_take(&unit->devices_lock);
+    for (struct vtd_device **at = &unit->devices; *at; at = &(*at)->next)
+        if (*at == v) {
+            *at = v->next;
+            break;
+        }
+    lock_drop(&unit->devices_lock);
+    /* Requests find it under prq.lock, errors and faults under queue.lock. */
+    lock_take(&unit->prq.lock);
+    lock_take(&unit->queue.lock);
+    unit->by_bus[v->rid >> 8][v->rid & 0xff] = NULL;
+    for (struct vtd_device **at = &unit->failures; *at; at = &(*at)->next_failed)
+        if (*at == v) {
+            *at = v->next_failed;
+            break;
+        }
+    unit->prq.promised -= v->outstanding;
+    lock_drop(&unit->queue.lock);
+    lock_drop(&unit->prq.lock);
+    dev->driver = NULL;
+    if (v->rid_did)
+        vtd_did_free(unit, v->rid_did);
+    if (status) {
+        /* Hardware may still walk them. */
+        log_error("vtd", "%s: device %04x: not confirmed gone (%d): its tables are kept",
+                  unit->name, v->rid, status);
+        return;
+    }
+    vtd_pasid_tables_free(v);
+    pages_free(dev->quota, 0, v);
+}
+
+enum hv_status vtd_page_requests_on(struct iommu_device *dev, uint16_t outstanding)
+{
+    struct vtd_device *v = dev->driver;
+    if (!v || !dev->pri)
+        return HV_ENOTSUP;
+    if (v->failed)
+        return HV_EIO;
+    if (v->pri)
+        return HV_EEXIST;
+    if (!outstanding || outstanding > dev->pri_capacity)
+        return HV_ERANGE;
+    struct iommu_unit *unit = v->unit;
+    lock_take(&unit->prq.lock);
+    bool fits = unit->prq.promised + outstanding < PRQ_ENTRIES;
+    if (fits)
+        unit->prq.promised += outstanding;
+    lock_drop(&unit->prq.lock);
+    if (!fits)
+        return HV_EBUSY;
+    v->outstanding = outstanding;
+    v->pri = true;
+    enum hv_status status = vtd_context_page_requests(v, true);
+    if (!status)
+        status = pcicaps_pri_on(&v->pci, outstanding);
+    if (status)
+        vtd_page_requests_off(dev);
+    if (status && !v->failed)
+        vtd_device_fail(v, status);
+    return v->failed ? v->why : HV_OK;
+}
+
+void vtd_page_requests_off(struct iommu_device *dev)
+{
+    struct vtd_device *v = dev->driver;
+    if (!v || !v->pri)
+        return;
+    pcicaps_pri_off(&v->pci);
+    v->pri = false;
+    /* Invalidates the device TLB and waits behind all requests received: the drain of 7.10. */
+    enum hv_status status = v->failed ? HV_OK : vtd_context_page_requests(v, false);
+    if (!status)
+        status = vtd_prq_drain(v, -1);
+    if (status)
+        vtd_device_fail(v, status);
+    lock_take(&v->unit->prq.lock);
+    v->unit->prq.promised -= v->outstanding;
+    v->outstanding = 0;
+    lock_drop(&v->unit->prq.lock);
+}
+
+bool vtd_device_cut(struct vtd_device *v, enum hv_status why)
+{
+    struct iommu_unit *unit = v->unit;
+    struct vtd_desc desc[VTD_INVAL_MAX];
+    if (v->failed)
+        return false;
+    v->why = why;
+    v->failed = true;
+    v->dev->failed = true;
+    vtd_context_clear(v);
+    struct vtd_inval_args args = { .unit = unit, .device = v };
+    unsigned n = vtd_inval_list(VTD_DEVICE_CUT, &args, desc);
+    for (unsigned i = 0; i < n; i++)
+        vtd_queue_write(&unit->queue, unit->queue.tail++, desc[i]);
+    v->next_failed = unit->failures;
+    unit->failures = v;
+    log_error("vtd", "%s: device %02x:%02x.%x is blocked for good", unit->name, v->rid >> 8,
+              v->rid >> 3 & 31, v->rid & 7);
+    return true;
+}
+
+void vtd_device_fail(struct vtd_device *v, enum hv_status why)
+{
+    struct iommu_unit *unit = v->unit;
+    struct vtd_ticket ticket;
+    lock_take(&unit->queue.lock);
+    uint64_t first = unit->queue.next;
+    bool cut = unit->queue.tail - unit->queue.done < QUEUE_ENTRIES - 8 && vtd_device_cut(v, why);
+    lock_drop(&unit->queue.lock);
+    if (!cut) { /* no room even for that: blocked by its context entry, said by the queue */
+        v->why = why;
+        v->failed = true;
+        v->dev->failed = true;
+        vtd_context_clear(v);
+        return;
+    }
+    enum hv_status status = vtd_queue_submit(unit, first, false, &ticket);
+    if (!status)
+        status = vtd_queue_wait(unit, ticket);
+    if (status)
+        log_error("vtd", "%s: device %04x: caches not flushed", unit->name, v->rid);
+}
+
+void vtd_device_report(struct iommu_unit *unit)
+{
+    for (;;) {
+        struct iommu_device *dev = NULL;
+        enum hv_status why = HV_OK;
+        lock_take(&unit->queue.lock);
+        struct vtd_device *v = unit->failures;
+        if (v) {
+            dev = v->dev;
+            why = v->why;
+            unit->failures = v->next_failed;
+        }
+        lock_drop(&unit->queue.lock);
+        if (!dev)
+            return;
+        unit->events->failed(dev, why);
+    }
+}

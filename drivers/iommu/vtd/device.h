@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* A function behind a unit: its PCI capabilities, PASID tables, and what it translates through. */
+#ifndef DRIVERS_IOMMU_VTD_DEVICE_H
+#define DRIVERS_IOMMU_VTD_DEVICE_H
+
+#include "drivers/iommu/iommu.h"
+#include "drivers/iommu/vtd/pcicaps.h"
+
+#define VTD_USES_MAX 240u
+
+/* PASIDs (not the RID) that use one second stage. */
+struct vtd_use {
+    uint32_t id; /* domain id */
+    uint32_t second_stage, nested;
+};
+
+/* One page, charged to the device's quota. Changes are serialised by the caller per device. */
+struct vtd_device {
+    struct iommu_device *dev;
+    struct iommu_unit *unit;
+    struct vtd_device *next, *next_failed;
+    struct pcicaps pci;
+    rid_t rid;
+    bool ats;              /* on: the device TLB has to be told */
+    _Atomic bool failed;   /* cut off: context entry not present for good */
+    _Atomic bool pri;      /* page requests on */
+    enum hv_status why;    /* of failed */
+    uint16_t outstanding;  /* page requests promised */
+    uint64_t key, pasid_key; /* vtd_inval_device_key */
+    uint64_t *context;     /* its context entry, four qwords */
+    uint64_t *dir;         /* PASID directory */
+    uint32_t dir_entries;
+    uint8_t dir_order, dir_pdts;
+    uint32_t rid_did;      /* for nesting on the RID; 0: none yet */
+    uint32_t rid_stage2;   /* id of the second stage under the RID; 0: none */
+    bool rid_nested;
+    uint32_t nuses;
+    struct vtd_use use[VTD_USES_MAX];
+};
+
+enum hv_status vtd_device_add(struct iommu_device *dev);
+void vtd_device_remove(struct iommu_device *dev);
+enum hv_status vtd_page_requests_on(struct iommu_device *dev, uint16_t outstanding);
+void vtd_page_requests_off(struct iommu_device *dev);
+
+/* With queue.lock held: block the whole device by its context entry, append the invalidations (not
+ * published), and note it for vtd_device_report. false: it was cut off already. */
+bool vtd_device_cut(struct vtd_device *v, enum hv_status why);
+/* Without the lock: the same, and wait. */
+void vtd_device_fail(struct vtd_device *v, enum hv_status why);
+/* Tell the core of the devices cut off. */
+void vtd_device_report(struct iommu_unit *unit);
+
+/* The device's use of a second stage by PASIDs; NULL: none. */
+struct vtd_use *vtd_device_use(struct vtd_device *v, uint32_t id);
+
+#endif

@@ -1,0 +1,193 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The invalidation queue: room, waits, completion. Its errors are in queue_error.c. */
+#include "drivers/iommu/vtd/queue.h"
+
+#include "drivers/iommu/vtd/queue_error.h"
+#include "drivers/iommu/vtd/unit.h"
+#include "hv/log.h"
+#include "hv/pages.h"
+
+enum {
+    RING_ROOM = QUEUE_ENTRIES - 1 - 64,    /* the rest is for error handling */
+    WAITS_ROOM = QUEUE_WAITS - 8,          /* likewise */
+    SPINS = 64, /* looks at memory between two looks at a register */
+    STUCK_DIVISOR = 64,
+};
+
+enum hv_status vtd_queue_start(struct iommu_unit *unit)
+{
+    struct vtd_queue *q = &unit->queue;
+    void *ring, *status;
+    enum hv_status st = pages_alloc(NULL, QUEUE_ORDER, &ring);
+    if (st)
+        return st;
+    st = pages_alloc(NULL, 0, &status);
+    if (st) {
+        pages_free(NULL, QUEUE_ORDER, ring);
+        return st;
+    }
+    q->ring = ring;
+    q->status = status;
+    q->status_pa = virt_to_phys(status).v;
+    q->next = 1;
+    q->oldest = 1;
+    reg_write64(unit->regs, VTD_IQT, 0);
+    reg_write64(unit->regs, VTD_IQA, virt_to_phys(ring).v | IQA_256 | QUEUE_ORDER);
+    return vtd_unit_command(unit, GCMD_QIE, true);
+}
+
+static bool complete(const struct vtd_queue *q, uint64_t wait)
+{
+    return q->oldest > wait || q->status[wait % QUEUE_WAITS] == (uint32_t)wait;
+}
+
+/* Lock held. Take back what hardware has finished. */
+void vtd_queue_reclaim(struct vtd_queue *q)
+{
+    uint64_t oldest = q->oldest;
+    while (oldest < q->next && q->status[oldest % QUEUE_WAITS] == (uint32_t)oldest) {
+        q->done = q->end[oldest % QUEUE_WAITS];
+        oldest++;
+        q->stuck = false;
+    }
+    q->oldest = oldest;
+}
+
+void vtd_queue_write(struct vtd_queue *q, uint64_t position, struct vtd_desc desc)
+{
+    uint64_t *entry = q->ring + 4 * (position % QUEUE_ENTRIES);
+    entry[0] = desc.q0;
+    entry[1] = desc.q1;
+}
+
+void vtd_queue_publish(struct iommu_unit *unit)
+{
+    struct vtd_queue *q = &unit->queue;
+    q->published = q->tail;
+    atomic_thread_fence(memory_order_release); /* descriptors before the tail; free on x86 */
+    reg_write64(unit->regs, VTD_IQT, q->tail % QUEUE_ENTRIES * 32);
+}
+
+/* Lock held, room is there. */
+uint64_t vtd_queue_write_wait(struct vtd_queue *q, bool drain)
+{
+    uint64_t wait = q->next++;
+    struct vtd_desc desc = {
+        .q0 = wait << 32 | (drain ? VTD_WAIT_PD : 0) | VTD_WAIT_SW | VTD_TYPE_WAIT,
+        .q1 = q->status_pa + 4 * (wait % QUEUE_WAITS),
+    };
+    vtd_queue_write(q, q->tail++, desc);
+    q->end[wait % QUEUE_WAITS] = q->tail;
+    return wait;
+}
+
+static bool room(const struct vtd_queue *q, unsigned n)
+{
+    return q->tail + n - q->done <= RING_ROOM && q->next - q->oldest < WAITS_ROOM;
+}
+
+static uint64_t deadline_from_now(const struct vtd_queue *q)
+{
+    uint64_t limit = QUEUE_WAIT_US * time_ticks_per_us();
+    return time_now() + (q->stuck ? limit / STUCK_DIVISOR : limit);
+}
+
+/* Lock held. Wait until @n descriptors and a wait fit. */
+static enum hv_status make_room(struct iommu_unit *unit, unsigned n)
+{
+    struct vtd_queue *q = &unit->queue;
+    vtd_queue_reclaim(q);
+    if (room(q, n + 1))
+        return HV_OK;
+    if (q->tail != q->published) { /* what has no wait behind it can never be taken back */
+        vtd_queue_write_wait(q, false);
+        vtd_queue_publish(unit);
+    }
+    uint64_t deadline = deadline_from_now(q);
+    while (!room(q, n + 1)) {
+        if (vtd_queue_errors_locked(unit))
+            deadline = deadline_from_now(q);
+        vtd_queue_reclaim(q);
+        if (time_now() > deadline && !room(q, n + 1)) {
+            vtd_queue_blame(unit);
+            return HV_ETIMEDOUT;
+        }
+        cpu_relax();
+    }
+    return HV_OK;
+}
+
+enum hv_status vtd_queue_put(struct iommu_unit *unit, const struct vtd_desc *desc, unsigned n,
+                             uint64_t *first)
+{
+    struct vtd_queue *q = &unit->queue;
+    enum hv_status status = HV_OK;
+    lock_take(&q->lock);
+    if (!room(q, n + 1))
+        status = make_room(unit, n);
+    if (!status) {
+        if (q->next < *first)
+            *first = q->next;
+        for (unsigned i = 0; i < n; i++)
+            vtd_queue_write(q, q->tail++, desc[i]);
+    }
+    lock_drop(&q->lock);
+    return status;
+}
+
+enum hv_status vtd_queue_submit(struct iommu_unit *unit, uint64_t first, bool drain,
+                                struct vtd_ticket *ticket)
+{
+    struct vtd_queue *q = &unit->queue;
+    enum hv_status status = HV_OK;
+    lock_take(&q->lock);
+    vtd_queue_reclaim(q);
+    if (!room(q, 1))
+        status = make_room(unit, 0);
+    if (!status) {
+        uint64_t last = vtd_queue_write_wait(q, drain && unit->hw.page_request_drain);
+        *ticket = (struct vtd_ticket){ first < last ? first : last, last };
+        vtd_queue_publish(unit);
+    }
+    lock_drop(&q->lock);
+    return status;
+}
+
+enum hv_status vtd_queue_wait(struct iommu_unit *unit, struct vtd_ticket ticket)
+{
+    struct vtd_queue *q = &unit->queue;
+    uint64_t deadline = deadline_from_now(q), wait = ticket.first;
+    for (unsigned turn = 1;; turn++) {
+        while (wait <= ticket.last && complete(q, wait))
+            wait++;
+        if (wait > ticket.last)
+            break;
+        cpu_relax();
+        if (turn % SPINS)
+            continue;
+        if (reg_read32(unit->regs, VTD_FSTS) & FSTS_QUEUE) {
+            if (vtd_queue_errors(unit))
+                deadline = deadline_from_now(q);
+        }
+        if (time_now() > deadline && !complete(q, wait)) {
+            lock_take(&q->lock);
+            vtd_queue_blame(unit);
+            lock_drop(&q->lock);
+            return HV_ETIMEDOUT;
+        }
+    }
+    return q->lost >= ticket.first && q->lost <= ticket.last ? HV_EIO : HV_OK;
+}
+
+enum hv_status vtd_queue_run(struct iommu_unit *unit, const struct vtd_desc *desc, unsigned n,
+                             bool drain)
+{
+    uint64_t first = UINT64_MAX;
+    struct vtd_ticket ticket;
+    enum hv_status status = vtd_queue_put(unit, desc, n, &first);
+    if (!status)
+        status = vtd_queue_submit(unit, first, drain, &ticket);
+    if (!status)
+        status = vtd_queue_wait(unit, ticket);
+    return status;
+}

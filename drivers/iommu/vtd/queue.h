@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The invalidation queue of a unit (6.5.2): 256-bit descriptors, written by all CPUs under one lock.
+ *
+ * Positions count descriptors since start and never wrap; a ring index is a position modulo the size.
+ * Completion is known only from the status word that a wait descriptor writes. Waits are numbered; a
+ * ticket names the waits that together cover what its owner put in, for hardware promises with one wait
+ * no more than what lies behind the previous one (6.5.2.12).
+ */
+#ifndef DRIVERS_IOMMU_VTD_QUEUE_H
+#define DRIVERS_IOMMU_VTD_QUEUE_H
+
+#include "hv/lock.h"
+#include "hv/types.h"
+
+#define QUEUE_ORDER   4u /* 16 pages: 2048 descriptors */
+#define QUEUE_ENTRIES (128u << QUEUE_ORDER)
+#define QUEUE_WAITS   256u
+#define QUEUE_WAIT_US 1000000u /* for one wait; device TLBs answer within it or lose their device */
+
+/* The upper half of every descriptor the driver uses is zero. */
+struct vtd_desc {
+    uint64_t q0, q1;
+};
+
+struct vtd_queue {
+    struct lock lock; /* RANK_QUEUE; guards everything here but the status words */
+    uint64_t *ring;   /* four qwords an entry; always snooped */
+    volatile uint32_t *status; /* written by hardware: low half of a wait's number */
+    uint64_t status_pa;
+    uint64_t tail;      /* position to be written next */
+    uint64_t published; /* tail that hardware knows */
+    uint64_t done;      /* everything before is complete */
+    uint64_t next;      /* number of the next wait */
+    _Atomic uint64_t oldest; /* first wait not known to be complete */
+    uint64_t end[QUEUE_WAITS]; /* by wait: `done` once it and all older ones are complete */
+    _Atomic uint64_t lost;     /* last wait that covers a descriptor hardware refused (IQE) */
+    _Atomic bool stuck; /* hardware failed to finish in time; no long waits until it does */
+};
+
+struct vtd_ticket {
+    uint64_t first, last; /* wait numbers; first > last: nothing to wait for */
+};
+
+struct iommu_unit;
+
+/* Queue memory and registers; the unit's queue is off. HV_ENOMEM, HV_EQUOTA, HV_ETIMEDOUT. */
+enum hv_status vtd_queue_start(struct iommu_unit *unit);
+
+/* Append @n (at most 32) descriptors, not yet published. @first: lowered to the number of the next wait
+ * if that is lower; start with UINT64_MAX. HV_ETIMEDOUT: no room, nothing was appended. */
+enum hv_status vtd_queue_put(struct iommu_unit *unit, const struct vtd_desc *desc, unsigned n,
+                             uint64_t *first);
+/* Close what was put since @first with a wait and publish all. @drain: also behind it are the page
+ * requests received before (PD). */
+enum hv_status vtd_queue_submit(struct iommu_unit *unit, uint64_t first, bool drain,
+                                struct vtd_ticket *ticket);
+/* HV_ETIMEDOUT; HV_EIO: hardware refused a descriptor. Devices that did not answer were cut off. */
+enum hv_status vtd_queue_wait(struct iommu_unit *unit, struct vtd_ticket ticket);
+/* All three for one list. */
+enum hv_status vtd_queue_run(struct iommu_unit *unit, const struct vtd_desc *desc, unsigned n,
+                             bool drain);
+
+/* Handle what FSTS tells of the queue. Takes the lock. @return whether waiting on may now help. */
+bool vtd_queue_errors(struct iommu_unit *unit);
+
+#endif

@@ -1,0 +1,188 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Errors of the invalidation queue (6.5.2.11).
+ *
+ * ITE: a device TLB did not answer. Hardware has thrown away every wait it had fetched and guarantees
+ * nothing of what lies behind the oldest device-TLB descriptor. The device is cut off; everything
+ * fetched and not known to be complete is put in again at the tail, without what is for that device.
+ * IQE: a descriptor of ours is wrong. It is replaced by one that does nothing, and its owner told.
+ */
+#include "drivers/iommu/vtd/queue_error.h"
+
+#include "drivers/iommu/vtd/device.h"
+#include "drivers/iommu/vtd/unit.h"
+#include "hv/log.h"
+
+static struct vtd_desc read_desc(const struct vtd_queue *q, uint64_t position)
+{
+    const uint64_t *entry = q->ring + 4 * (position % QUEUE_ENTRIES);
+    return (struct vtd_desc){ entry[0], entry[1] };
+}
+
+static bool is_ours(const struct vtd_queue *q, struct vtd_desc d)
+{
+    return (d.q0 & VTD_TYPE_MASK) == VTD_TYPE_WAIT && d.q0 & VTD_WAIT_SW &&
+           d.q1 - q->status_pa < 4 * QUEUE_WAITS;
+}
+
+static bool is_complete(const struct vtd_queue *q, struct vtd_desc wait)
+{
+    return q->status[(wait.q1 - q->status_pa) / 4] == (uint32_t)(wait.q0 >> 32);
+}
+
+static uint64_t head_position(struct iommu_unit *unit)
+{
+    struct vtd_queue *q = &unit->queue;
+    uint64_t head = (reg_read64(unit->regs, VTD_IQH) & QUEUE_OFFSET) / 32;
+    return q->published - (q->published - head) % QUEUE_ENTRIES;
+}
+
+static bool cut(struct iommu_unit *unit, rid_t rid, enum hv_status why)
+{
+    struct vtd_device *v = vtd_unit_device(unit, rid);
+    return v && vtd_device_cut(v, why);
+}
+
+/* A wait behind everything, when there is room for one. */
+static void close_tail(struct iommu_unit *unit)
+{
+    struct vtd_queue *q = &unit->queue;
+    if (q->next - q->oldest < QUEUE_WAITS)
+        vtd_queue_write_wait(q, false);
+    else
+        q->end[(q->next - 1) % QUEUE_WAITS] = q->tail;
+}
+
+/* Nothing that is still to be fetched may be for a device that does not answer. */
+static void forget_device(struct vtd_queue *q, uint64_t from, rid_t rid)
+{
+    rid_t of;
+    for (uint64_t p = from; p != q->tail; p++)
+        if (vtd_desc_is_dtlb(read_desc(q, p), &of) && of == rid)
+            vtd_queue_write(q, p, vtd_desc_fence);
+}
+
+/* Copy what is not complete of [from, to) to the tail. The tail is at most one ring ahead of @from,
+ * so that a copy never lands on what is still to be read. */
+static void put_again(struct vtd_queue *q, uint64_t from, uint64_t to, rid_t gone)
+{
+    uint64_t segment = q->tail; /* what the next wait covers starts here */
+    bool uncertain = false;     /* behind the oldest device-TLB descriptor */
+    rid_t rid;
+    for (uint64_t p = from; p != to; p++) {
+        struct vtd_desc d = read_desc(q, p);
+        if (is_ours(q, d) && is_complete(q, d)) {
+            q->tail = segment;
+            continue;
+        }
+        if (vtd_desc_is_dtlb(d, &rid)) {
+            uncertain = true;
+            if (rid == gone)
+                continue;
+        }
+        /* A response that was surely sent is not sent twice. */
+        if ((d.q0 & VTD_TYPE_MASK) == VTD_TYPE_RESPONSE && !uncertain)
+            continue;
+        vtd_queue_write(q, q->tail++, d);
+        if (is_ours(q, d))
+            segment = q->tail;
+    }
+}
+
+/* @return whether a device was cut off: each is at most once, so this ends. */
+static bool device_timeout(struct iommu_unit *unit, uint64_t record)
+{
+    struct vtd_queue *q = &unit->queue;
+    rid_t rid = (rid_t)(record >> 32); /* ITESID */
+    uint64_t head = head_position(unit);
+    vtd_queue_reclaim(q);
+    if (!rid) { /* old hardware does not tell: the oldest one pending */
+        for (uint64_t p = q->done; p < head; p++)
+            if (vtd_desc_is_dtlb(read_desc(q, p), &rid))
+                break;
+    }
+    log_error("vtd", "%s: device %02x:%02x.%x: TLB invalidation not answered", unit->name,
+              rid >> 8, rid >> 3 & 31, rid & 7);
+    uint64_t from = q->done < head ? q->done : head;
+    forget_device(q, head, rid);
+    put_again(q, from, head, rid);
+    bool progress = cut(unit, rid, HV_EIO); /* appends its invalidations */
+    /* All that is pending now lies from head on; it is taken back when the last wait is done. */
+    for (uint64_t w = q->oldest; w != q->next; w++)
+        q->end[w % QUEUE_WAITS] = head;
+    q->done = head > q->done ? head : q->done;
+    close_tail(unit);
+    reg_write32(unit->regs, VTD_FSTS, FSTS_ITE);
+    vtd_queue_publish(unit);
+    return progress;
+}
+
+static void bad_descriptor(struct iommu_unit *unit, uint64_t record)
+{
+    struct vtd_queue *q = &unit->queue;
+    uint64_t p = head_position(unit);
+    struct vtd_desc d = read_desc(q, p);
+    log_error("vtd", "%s: descriptor refused, reason %u: %016llx %016llx", unit->name,
+              (unsigned)(record & 15), (unsigned long long)d.q0, (unsigned long long)d.q1);
+    uint64_t lost = q->next;
+    for (uint64_t at = p + 1; at < q->tail; at++) { /* the wait that covers it */
+        struct vtd_desc wait = read_desc(q, at);
+        if (is_ours(q, wait)) {
+            lost = q->next - (uint32_t)((uint32_t)q->next - (uint32_t)(wait.q0 >> 32));
+            break;
+        }
+    }
+    q->lost = lost;
+    if (!is_ours(q, d))
+        vtd_queue_write(q, p, vtd_desc_fence);
+    reg_write32(unit->regs, VTD_FSTS, FSTS_IQE);
+}
+
+bool vtd_queue_errors_locked(struct iommu_unit *unit)
+{
+    uint32_t fsts = reg_read32(unit->regs, VTD_FSTS) & FSTS_QUEUE;
+    if (!fsts)
+        return false;
+    uint64_t record = reg_read64(unit->regs, VTD_IQERCD);
+    if (fsts & FSTS_ICE) {
+        log_error("vtd", "%s: unexpected TLB completion of %04x", unit->name,
+                  (unsigned)(record >> 48));
+        reg_write32(unit->regs, VTD_FSTS, FSTS_ICE);
+    }
+    if (fsts & FSTS_IQE)
+        bad_descriptor(unit, record);
+    return fsts & FSTS_ITE && device_timeout(unit, record);
+}
+
+bool vtd_queue_errors(struct iommu_unit *unit)
+{
+    lock_take(&unit->queue.lock);
+    bool progress = vtd_queue_errors_locked(unit);
+    lock_drop(&unit->queue.lock);
+    return progress;
+}
+
+void vtd_queue_blame(struct iommu_unit *unit)
+{
+    struct vtd_queue *q = &unit->queue;
+    uint64_t oldest = q->oldest;
+    if (!q->stuck)
+        log_error("vtd", "%s: queue stuck: wait %llu of %llu, IQH %llx IQT %llx FSTS %x", unit->name,
+                  (unsigned long long)oldest, (unsigned long long)q->next - 1,
+                  (unsigned long long)reg_read64(unit->regs, VTD_IQH),
+                  (unsigned long long)reg_read64(unit->regs, VTD_IQT),
+                  reg_read32(unit->regs, VTD_FSTS));
+    q->stuck = true;
+    if (oldest == q->next)
+        return;
+    rid_t rid;
+    bool any = false;
+    for (uint64_t p = q->done, end = q->end[oldest % QUEUE_WAITS]; p < end; p++)
+        if (vtd_desc_is_dtlb(read_desc(q, p), &rid) &&
+            q->tail - q->done < QUEUE_ENTRIES - 8)
+            any |= cut(unit, rid, HV_ETIMEDOUT);
+    if (any) {
+        close_tail(unit);
+        vtd_queue_publish(unit);
+    }
+}

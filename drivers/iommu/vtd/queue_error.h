@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Errors of the invalidation queue (6.5.2.11), and the parts of the queue that handling them needs.
+ * All with queue.lock held.
+ */
+#ifndef DRIVERS_IOMMU_VTD_QUEUE_ERROR_H
+#define DRIVERS_IOMMU_VTD_QUEUE_ERROR_H
+
+#include "drivers/iommu/vtd/desc.h"
+#include "drivers/iommu/vtd/queue.h"
+
+/* Look at FSTS and handle IQE, ITE, ICE. @return whether a device that held things up was cut off. */
+bool vtd_queue_errors_locked(struct iommu_unit *unit);
+/* Time is up: log what hardware says and cut off the devices that the oldest wait waits for. */
+void vtd_queue_blame(struct iommu_unit *unit);
+
+void vtd_queue_reclaim(struct vtd_queue *q);
+void vtd_queue_write(struct vtd_queue *q, uint64_t position, struct vtd_desc desc);
+uint64_t vtd_queue_write_wait(struct vtd_queue *q, bool drain);
+void vtd_queue_publish(struct iommu_unit *unit);
+
+#endif
