@@ -70,15 +70,18 @@ struct space_spec {
 bool space_is(const struct space *space, const struct space_spec *spec);
 /* The VM's SVA space of a root, NULL: none. Lock: the VM's. */
 struct space *space_of_root(const struct vm *vm, gpaddr_t root);
+/* Make @space the SVA space of its root, if it is not yet. HV_EQUOTA, HV_ENOMEM. Lock: the VM's. */
+enum hv_status space_publish(struct space *space);
 
 /** Make (device, pasid) translate through @space, in place of @old (NULL: it was BLOCKED).
  *  @space: one that the VM knows by @pasid, or NULL: a new one after @spec. @pasid: HC_PASID_NONE,
  *  HC_PASID_ANY (with @space NULL: the lowest free one that the device can carry), or a number in the
- *  device's range whose space, if any, has no other bond than @old.
+ *  device's range whose space, if any, has no other bond than @old. @faults: of the bond.
  *  Lock: the VM's. @return HV_OK; on any error nothing has changed, but that after HV_ETIMEDOUT and
  *  HV_EIO the device is BLOCKED as a whole. HV_ERANGE: no PASID is free. */
 enum hv_status bond_make(struct device *device, uint32_t pasid, struct space *space,
-                         const struct space_spec *spec, struct bond *old, struct bond **out);
+                         const struct space_spec *spec, bool faults, struct bond *old,
+                         struct bond **out);
 /* Attach again after bond_block. As iommu->attach. */
 enum hv_status bond_restore(struct bond *bond);
 /* BLOCKED, drained, invalidated; open groups answered INVALID; the bond stays. Cannot fail. */

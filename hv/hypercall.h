@@ -23,6 +23,9 @@ hc_handler invalidate_hc, invalidate_hc_array;
 hc_handler rings_hc_event, rings_hc_command, rings_hc_doorbell;
 hc_handler stats_hc_vm_info, stats_hc_stats;
 
+/* hc_feature bits of a VM: also in CPUID. */
+uint64_t stats_features(const struct vm *vm);
+
 /* Run one command of the command ring: @args is a copy already. *batched is set if the call is complete
  * only after iommu->flush(). Lock: the VM's. */
 enum hv_status hypercall_command(struct vm *vm, uint32_t call, const uint64_t args[6], uint64_t *value,

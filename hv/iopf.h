@@ -13,32 +13,27 @@
 #include "drivers/iommu/iommu.h"
 #include "hv/types.h"
 
-struct vm;
 struct device;
 struct bond;
 
-enum hv_status iopf_create(struct vm *vm);
-void iopf_destroy(struct vm *vm);
-
 /* How long a guest may take to answer a group. Boot. */
 void iopf_set_deadline(uint32_t milliseconds);
-/* Answer INVALID to every group whose deadline passed. Called every few milliseconds, from any CPU. */
+/* Answer INVALID to every group whose deadline passed. Called every few milliseconds; any CPU, no lock
+ * held. */
 void iopf_tick(void);
 
 /* Upcalls of the driver; see struct iommu_events. */
 void iopf_page_request(struct iommu_device *dev, const struct iommu_page_request *req);
 void iopf_page_requests_done(void);
 
-/* Turn page requests off if they are on, whatever is bound. Lock: the VM's. */
+/* Turn page requests off if they are on, whatever is bound; answers what is open. Lock: the VM's. */
 void iopf_off(struct device *d);
 
-/* Let go of all groups (of @bond, or of @device, or NULL, NULL: of the VM), answering INVALID where an
- * answer is due and @answer. Queues answers; the caller flushes. Lock: not the event lock. */
-void iopf_drop(struct vm *vm, const struct bond *bond, const struct device *device, bool answer);
+/* Page requests the device has been, or would be, allowed outstanding. Lock: the VM's. */
+uint32_t iopf_allowance(const struct device *d);
 
-/* Requests that may still come: what was promised to devices less what is open. Lock: events. */
-uint32_t iopf_may_come(const struct vm *vm);
-/* Ring slots that page requests were promised in all. Lock: the VM's or events. */
-uint32_t iopf_promised(const struct vm *vm);
+/* Let go of the groups of @d (of @bond alone, if not NULL), answering INVALID where an answer is due and
+ * @answer. True: answers were queued, the caller flushes. Lock: no event lock. */
+bool iopf_drop(struct device *d, const struct bond *bond, bool answer);
 
 #endif

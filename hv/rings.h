@@ -37,11 +37,21 @@ struct rings {
     struct vcpu *vcpu;     /* whom to interrupt, with what */
     uint8_t vector;
     bool ended;            /* the VM is going: nothing is delivered any more */
-    bool dirty;            /* pushed since the last notification; on next_dirty's list */
+    _Atomic bool dirty;    /* pushed since the last notification; on the list of next_dirty */
+    _Atomic uint32_t notifying; /* CPUs about to tell the guest */
     struct rings *next_dirty;
+    uint32_t lost;         /* as in the header */
+    uint32_t promised;     /* slots for page requests that devices may send; the VM's lock as well */
+    uint32_t open;         /* of those, requests sent and not answered */
     struct vm *vm;
     struct ring command;   /* guarded by the VM's lock */
 };
+
+/* Of a ring's entries, those for page requests; the rest is for other events. */
+static inline uint32_t rings_room(uint32_t entries)
+{
+    return entries - entries / 4;
+}
 
 enum hv_status rings_create(struct vm *vm);
 void rings_destroy(struct vm *vm);
@@ -52,15 +62,23 @@ static inline bool rings_delivers(const struct rings *r)
     return r->event.header && !r->event.stopped && !r->ended;
 }
 
-/** Put one event into the ring, if at least @keep slots stay free after it.
- *  Lock: events. The guest is told by rings_notify.
- *  @return HV_OK; HV_EBUSY no room; HV_ERING the guest's index is broken: the ring is stopped now and
- *          the caller lets go of the groups (iopf_drop) once the lock is free. */
+/** Put one event into the ring, if at least @keep slots stay free after it. The guest is told by
+ *  rings_notify_all, which must follow on the same CPU.
+ *  Lock: events. The ring delivers.
+ *  @return HV_OK; HV_EBUSY no room; HV_ERING the guest's index is broken and the ring is stopped now:
+ *          the caller calls rings_broken once it holds no event lock. */
 enum hv_status rings_push(struct rings *r, const struct hc_event *event, uint32_t keep);
-/* Interrupt the guest if it was told of nothing since it last caught up. Lock: none. */
-void rings_notify(struct rings *r);
-/* Push what is not a page request, never into room that page requests may need; notify. Counted as lost
- * if there is no room. Lock: none. */
+/* Let go of what only a working ring can end. Lock: no event lock. */
+void rings_broken(struct rings *r);
+/* Interrupt each guest that was sent something by this CPU, if it was told of nothing since it last
+ * caught up. Lock: no event lock. */
+void rings_notify_all(void);
+/* Push what is not a page request, never into room that page requests may need, and notify. Counted as
+ * lost if there is no room. Lock: no event lock. */
 void rings_event(struct vm *vm, const struct hc_event *event);
+/* The same for a caller that holds the event lock and notifies later. */
+enum hv_status rings_push_other(struct rings *r, const struct hc_event *event);
+/* The VM is going: deliver nothing from here on. */
+void rings_end(struct vm *vm);
 
 #endif

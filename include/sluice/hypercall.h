@@ -151,6 +151,8 @@ struct hc_invalidate {
     uint64_t address, bytes; /* RANGE: multiples of 4 KiB; else 0 */
 };
 
+#define HC_INVALIDATE_MIN 40u /* bytes of its first version */
+
 struct hc_invalidate_array {
     uint32_t size, flags; /* flags 0 */
     uint64_t entries;     /* address of hc_invalidate[count]; page aligned */

@@ -1,0 +1,186 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Devices come at boot and go with their VM. What hardware tells of them (faults, failures) becomes
+ * events of the VM that owns them.
+ */
+#include "hv/device.h"
+
+#include "hv/bond.h"
+#include "hv/guest_memory.h"
+#include "hv/hypercall.h"
+#include "hv/iopf.h"
+#include "hv/log.h"
+#include "hv/rings.h"
+#include "hv/sva.h"
+#include "hv/vpci.h"
+
+const struct iommu_ops *iommu = &iommu_none;
+
+/* By unit, counted at boot: entries of its page request queue, devices that share them. */
+static struct {
+    uint32_t queue, sharers;
+} unit_requests[IOMMU_UNITS_MAX];
+
+enum hv_status device_add(struct vm *vm, rid_t rid, unsigned line)
+{
+    void *page;
+
+    hv_assert(vm->rings && vm->sva);
+    static_assert(sizeof(struct device) <= PAGE_SIZE);
+    if (vm->ndevices == ARRAY_SIZE(vm->device))
+        return HV_ERANGE;
+    struct iommu_unit *unit = iommu->unit_of(rid);
+    if (!unit)
+        return HV_ENOTSUP;
+    enum hv_status status = pages_alloc(&vm->quota, 0, &page);
+    if (status != HV_OK)
+        return status;
+    struct device *d = page;
+    *d = (struct device){
+        .io = { .rid = rid, .unit = unit, .quota = &vm->quota, .owner = d },
+        .caps = iommu->caps(unit),
+        .vm = vm,
+        .handle = vm->ndevices,
+        .vrid = vpci_rid(vm->ndevices),
+        .line = (uint16_t)line,
+    };
+    status = domain_prepare(d);
+    if (status != HV_OK)
+        goto fail;
+    status = iommu->device_add(&d->io);
+    if (status != HV_OK)
+        goto fail;
+    if (d->io.pri) {
+        unit_requests[d->caps->index].sharers++;
+        if (!unit_requests[d->caps->index].queue)
+            unit_requests[d->caps->index].queue = iommu->page_requests_free(unit);
+    }
+    vm->device[vm->ndevices++] = d;
+    return HV_OK;
+
+fail:
+    pages_free(&vm->quota, 0, d);
+    return status;
+}
+
+uint32_t device_page_requests(const struct device *d)
+{
+    if (!d->io.pri)
+        return 0;
+    uint32_t share = unit_requests[d->caps->index].queue / unit_requests[d->caps->index].sharers;
+
+    return d->io.pri_capacity < share ? d->io.pri_capacity : share;
+}
+
+static void device_remove(struct device *d)
+{
+    iopf_off(d);
+    if (d->io.pri && --unit_requests[d->caps->index].sharers == 0)
+        unit_requests[d->caps->index].queue = 0;
+    iommu->device_remove(&d->io);
+    pages_free(&d->vm->quota, 0, d);
+}
+
+void device_end(struct vm *vm)
+{
+    if (vm->rings)
+        rings_end(vm);
+    if (vm->sva)
+        sva_end(vm);
+    while (vm->ndevices) {
+        device_remove(vm->device[--vm->ndevices]);
+        vm->device[vm->ndevices] = NULL;
+    }
+    if (vm->sva)
+        sva_destroy(vm);
+    if (vm->rings)
+        rings_destroy(vm);
+}
+
+/* --- Upcalls of the driver: any CPU, no lock held but perhaps a VM's ------------------------------- */
+
+static void on_fault(struct iommu_device *dev, const struct iommu_fault *fault)
+{
+    static struct log_limit limit;
+
+    if (!dev) {
+        if (log_allowed(&limit, 10))
+            log_warn("iommu", "%02x:%02x.%x, nobody's device: %s at %#llx", fault->rid >> 8,
+                     fault->rid >> 3 & 31, fault->rid & 7, fault->text,
+                     (unsigned long long)fault->address.v);
+        return;
+    }
+    const struct device *d = dev->owner;
+    struct hc_event event = {
+        .type = HC_EVENT_FAULT,
+        .device = d->handle,
+        .pasid = fault->pasid_present ? fault->pasid : HC_PASID_NONE,
+        .flags = (fault->write ? HC_PRQ_WRITE : HC_PRQ_READ) |
+                 (fault->pasid_present ? HC_PRQ_PASID : 0),
+        .address = fault->address.v & ~PAGE_MASK,
+        .reason = (uint32_t)fault->class,
+        .detail = fault->code,
+    };
+    static_assert((int)IOMMU_FAULT_BLOCKED == HC_FAULT_BLOCKED &&
+                  (int)IOMMU_FAULT_FIRST_STAGE == HC_FAULT_FIRST_STAGE &&
+                  (int)IOMMU_FAULT_SECOND_STAGE == HC_FAULT_SECOND_STAGE &&
+                  (int)IOMMU_FAULT_ADDRESS == HC_FAULT_ADDRESS &&
+                  (int)IOMMU_FAULT_INTERRUPT == HC_FAULT_INTERRUPT);
+    rings_event(d->vm, &event);
+}
+
+static void on_failed(struct iommu_device *dev, enum hv_status why)
+{
+    struct device *d = dev->owner;
+
+    log_error("iommu", "%s: device %02x:%02x.%x failed (%d) and is blocked", d->vm->name,
+              dev->rid >> 8, dev->rid >> 3 & 31, dev->rid & 7, why);
+    /* Its groups have nobody to be answered. */
+    (void)iopf_drop(d, NULL, false);
+    rings_event(d->vm, &(struct hc_event){
+                           .type = HC_EVENT_DEVICE_FAILED,
+                           .device = d->handle,
+                           .pasid = HC_PASID_NONE,
+                           .reason = (uint32_t)why,
+                       });
+}
+
+const struct iommu_events device_events = {
+    .page_request = iopf_page_request,
+    .page_requests_done = iopf_page_requests_done,
+    .fault = on_fault,
+    .failed = on_failed,
+};
+
+/* --- Calls --------------------------------------------------------------------------------------- */
+
+static uint32_t flags_of(const struct device *d)
+{
+    const struct iommu_caps *caps = d->caps;
+
+    return (d->io.ats ? HC_DEVICE_ATS : 0) | (d->io.pri ? HC_DEVICE_PRI | HC_DEVICE_NEEDS_IOPF : 0) |
+           (d->io.pasid_bits ? HC_DEVICE_PASID : 0) | (caps->nested ? HC_DEVICE_NESTED : 0) |
+           (caps->first_stage_levels & 2 ? HC_DEVICE_FS_5LEVEL : 0) |
+           (caps->first_stage_1g ? HC_DEVICE_FS_1G : 0);
+}
+
+enum hv_status device_hc_info(struct vm *vm, const void *arg, uint64_t *value)
+{
+    const uint64_t *reg = arg;
+    const struct device *d = device_get(vm, reg[0]);
+
+    if (!d)
+        return HV_ENODEV;
+    struct hc_device_info info = {
+        .device = d->handle,
+        .rid = d->vrid,
+        .flags = flags_of(d),
+        .unit = d->caps->index,
+        .pasid_bits = d->io.pasid_bits,
+        .page_requests = iopf_allowance(d),
+        .state = d->io.failed ? HC_DEVICE_FAILED : HC_DEVICE_OK,
+        .iopf = d->iopf,
+        .first_stage_bits = d->caps->first_stage_levels & 2 ? 57 : 48,
+    };
+    return guest_copy_out(vm, GPADDR(reg[1]), reg[2], sizeof(info), sizeof(info), &info, value);
+}

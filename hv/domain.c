@@ -1,0 +1,151 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * A PASID's first stage shares the unit's tag of the VM's second stage: caches tell spaces apart by
+ * PASID. The first stage of a RID is cached under PASID_RID, which all devices have in common, so each
+ * such domain gets a tag of its own over the same second-stage table (VT-d 6.2.3.1).
+ */
+#include "hv/domain.h"
+
+#include "hv/bond.h"
+#include "hv/device.h"
+#include "hv/log.h"
+
+/* Map the VM's RAM, as large as the unit allows. */
+static enum hv_status map_ram(struct vm *vm, struct pt *table)
+{
+    for (unsigned i = 0; i < vm->nram; i++) {
+        const struct vm_ram *ram = &vm->ram[i];
+        enum hv_status status =
+            pt_map(table, PTADDR(ram->gpa.v), ram->hpa, ram->size, PT_R | PT_W | PT_X);
+        if (status != HV_OK)
+            return status;
+    }
+    return HV_OK;
+}
+
+static enum hv_status second_make(struct vm *vm, struct iommu_unit *unit, struct second_stage **out)
+{
+    const struct iommu_caps *caps = iommu->caps(unit);
+    void *object;
+
+    if (!caps->second_stage)
+        return HV_ENOTSUP;
+    enum hv_status status = pages_alloc(&vm->quota, 0, &object);
+    if (status != HV_OK)
+        return status;
+    struct second_stage *s = object;
+    status = pt_create(&s->table, caps->second_stage_format, &vm->quota, caps->second_stage_levels,
+                       caps->second_stage_large, !caps->coherent_tables);
+    if (status != HV_OK)
+        goto fail_object;
+    status = map_ram(vm, &s->table);
+    if (status != HV_OK)
+        goto fail_table;
+    status = iommu->stage2_create(unit, &s->table, &s->hw);
+    if (status != HV_OK)
+        goto fail_table;
+    *out = s;
+    return HV_OK;
+
+fail_table:
+    pt_destroy(&s->table);
+fail_object:
+    pages_free(&vm->quota, 0, object);
+    return status;
+}
+
+/* Kept until the VM ends: it depends on nothing that changes. */
+enum hv_status domain_prepare(struct device *device)
+{
+    struct second_stage **slot = &device->vm->sva->second[device->caps->index];
+
+    hv_assert(device->vm->nram > 0);
+    return *slot ? HV_OK : second_make(device->vm, device->io.unit, slot);
+}
+
+void domain_end(struct vm *vm)
+{
+    for (unsigned i = 0; i < IOMMU_UNITS_MAX; i++) {
+        struct second_stage *s = vm->sva->second[i];
+        if (!s)
+            continue;
+        iommu->stage2_destroy(&s->hw);
+        pt_destroy(&s->table);
+        pages_free(&vm->quota, 0, s);
+        vm->sva->second[i] = NULL;
+    }
+}
+
+static bool fits(const struct domain *domain, const struct device *device)
+{
+    return domain->second->hw.unit == device->io.unit;
+}
+
+static enum hv_status check_unit(const struct space *space, const struct device *device)
+{
+    const struct iommu_caps *caps = device->caps;
+
+    if (space->kind != HC_DOMAIN_NESTED)
+        return HV_OK;
+    if (!caps->nested || !(caps->first_stage_levels >> (space->levels - 4) & 1))
+        return HV_ENOTSUP;
+    return HV_OK;
+}
+
+enum hv_status domain_get(struct space *space, struct device *device, struct domain **out)
+{
+    enum hv_status status = check_unit(space, device);
+    struct slab *objects = &space->vm->sva->objects;
+    void *object;
+
+    if (status != HV_OK)
+        return status;
+    for (struct domain *d = space->domains; d; d = d->next) {
+        if (fits(d, device)) {
+            d->users++;
+            *out = d;
+            return HV_OK;
+        }
+    }
+    status = slab_alloc(objects, &object);
+    if (status != HV_OK)
+        return status;
+    struct domain *d = object;
+    d->second = space->vm->sva->second[device->caps->index];
+    if (space->pasid == PASID_RID && space->kind == HC_DOMAIN_NESTED) {
+        status = iommu->stage2_create(device->io.unit, &d->second->table, &d->own);
+        if (status != HV_OK) {
+            slab_free(objects, d);
+            return status;
+        }
+        d->has_own = true;
+    }
+    d->users = 1;
+    d->next = space->domains;
+    space->domains = d;
+    *out = d;
+    return HV_OK;
+}
+
+void domain_put(struct space *space, struct domain *domain)
+{
+    if (--domain->users)
+        return;
+    struct domain **link = &space->domains;
+    while (*link != domain)
+        link = &(*link)->next;
+    *link = domain->next;
+    if (domain->has_own)
+        iommu->stage2_destroy(&domain->own);
+    slab_free(&space->vm->sva->objects, domain);
+}
+
+struct iommu_target domain_target(const struct space *space, const struct domain *domain)
+{
+    return (struct iommu_target){
+        .kind = space->kind == HC_DOMAIN_NESTED ? IOMMU_NESTED : IOMMU_SECOND_STAGE,
+        .stage2 = domain->has_own ? &domain->own : &domain->second->hw,
+        .root = space->root,
+        .levels = space->levels,
+    };
+}

@@ -1,0 +1,127 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* From guest addresses to bytes, once each. */
+#include "hv/guest_memory.h"
+
+#include <string.h>
+
+#include "hv/platform.h"
+#include "hv/vm.h"
+
+void *vm_ram(const struct vm *vm, gpaddr_t gpa, uint64_t size)
+{
+    for (unsigned i = 0; i < vm->nram; i++) {
+        const struct vm_ram *ram = &vm->ram[i];
+        uint64_t offset = gpa.v - ram->gpa.v;
+        if (offset < ram->size)
+            return size <= ram->size - offset ? phys_to_virt(PADDR(ram->hpa.v + offset)) : NULL;
+    }
+    return NULL;
+}
+
+/* The guest writes while we read: each of these bytes is loaded once. */
+static void copy_once(void *to, const void *from, size_t size)
+{
+    memcpy(to, from, size);
+    atomic_signal_fence(memory_order_seq_cst); /* what follows looks at the copy */
+}
+
+/* @size was read once, before; a tail is looked at in place, as nobody uses it afterwards. */
+static enum hv_status check_size(uint64_t size, uint32_t min)
+{
+    return size < min ? HV_E2SMALL : size > PAGE_SIZE ? HV_E2BIG : HV_OK;
+}
+
+static enum hv_status take(const uint8_t *in, uint32_t size, uint32_t known, void *out)
+{
+    for (uint32_t i = known; i < size; i++) {
+        if (in[i])
+            return HV_E2BIG;
+    }
+    uint32_t have = size < known ? size : known;
+    copy_once(out, in, have);
+    memset((uint8_t *)out + have, 0, known - have);
+    memcpy(out, &size, sizeof(size));
+    return HV_OK;
+}
+
+enum hv_status guest_check_struct(const void *in, uint32_t avail, uint32_t min, uint32_t known,
+                                  void *out)
+{
+    uint32_t size;
+
+    memcpy(&size, in, sizeof(size));
+    enum hv_status status = check_size(size, min);
+    if (status != HV_OK)
+        return status;
+    return size > avail ? HV_E2BIG : take(in, size, known, out);
+}
+
+enum hv_status guest_copy_struct(const struct vm *vm, gpaddr_t gpa, uint32_t min, uint32_t known,
+                                 void *out)
+{
+    if (gpa.v & 7)
+        return HV_EALIGN;
+    const void *in = vm_ram(vm, gpa, sizeof(uint32_t));
+    if (!in)
+        return HV_EFAULT;
+    uint32_t size = *(const volatile uint32_t *)in;
+    enum hv_status status = check_size(size, min);
+    if (status != HV_OK)
+        return status;
+    return vm_ram(vm, gpa, size) ? take(in, size, known, out) : HV_EFAULT;
+}
+
+enum hv_status guest_copy_out(const struct vm *vm, gpaddr_t gpa, uint64_t size, uint32_t min,
+                              uint32_t known, void *in, uint64_t *written)
+{
+    if (gpa.v & 7)
+        return HV_EALIGN;
+    if (size < min)
+        return HV_E2SMALL;
+    void *out = vm_ram(vm, gpa, size);
+    if (!out)
+        return HV_EFAULT;
+    uint32_t give = size < known ? (uint32_t)size : known;
+    memcpy(in, &give, sizeof(give));
+    memcpy(out, in, give);
+    *written = give;
+    return HV_OK;
+}
+
+/* First-stage entries (VT-d 9.7): as the CPU's. */
+enum {
+    FS_PRESENT = 1u << 0,
+    FS_WRITE = 1u << 1,
+    FS_USER = 1u << 2,
+    FS_LARGE = 1u << 7,
+};
+#define FS_ADDRESS 0x000ffffffffff000ull
+
+enum guest_walk guest_walk(const struct vm *vm, gpaddr_t root, unsigned levels, iova_t address,
+                           bool write, bool privileged)
+{
+    unsigned shift = PAGE_SHIFT + 9 * levels;
+    uint64_t need = FS_PRESENT | (write ? FS_WRITE : 0) | (privileged ? 0 : FS_USER);
+    uint64_t table = root.v;
+
+    /* Not canonical: no table describes it. */
+    int64_t sign = (int64_t)(address.v << (64 - shift)) >> (64 - shift);
+    if ((uint64_t)sign != address.v)
+        return GUEST_WALK_ABSENT;
+    do {
+        shift -= 9;
+        const uint8_t *page = vm_ram(vm, GPADDR(table), PAGE_SIZE);
+        if (!page)
+            return GUEST_WALK_OUTSIDE;
+        uint64_t entry = *(const volatile uint64_t *)(page + (address.v >> shift & 511) * 8);
+        if ((entry & need) != need)
+            return GUEST_WALK_ABSENT;
+        table = entry & FS_ADDRESS;
+        if (shift > PAGE_SHIFT && shift <= 30 && (entry & FS_LARGE)) {
+            uint64_t in_page = ((1ull << shift) - 1) & ~PAGE_MASK;
+            table = (table & ~in_page) | (address.v & in_page);
+            break;
+        }
+    } while (shift > PAGE_SHIFT);
+    return vm_ram(vm, GPADDR(table), PAGE_SIZE) ? GUEST_WALK_RAM : GUEST_WALK_OUTSIDE;
+}

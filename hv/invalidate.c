@@ -1,0 +1,125 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Invalidation of what the guest changed in its first stages: each order becomes one for each device
+ * that may have cached something of it. Nothing is flushed here; the caller batches (hv/hypercall.c).
+ */
+#include "hv/bond.h"
+#include "hv/device.h"
+#include "hv/guest_memory.h"
+#include "hv/hypercall.h"
+
+#define ARRAY_MAX 256u
+
+static enum hv_status check(const struct hc_invalidate *in)
+{
+    if ((in->flags & ~(uint32_t)HC_INVALIDATE_LEAF) | in->reserved)
+        return HV_EINVAL;
+    if (in->kind != HC_INVALIDATE_RANGE)
+        return in->kind > HC_INVALIDATE_DOMAIN || in->address | in->bytes ? HV_EINVAL : HV_OK;
+    if ((in->address | in->bytes) & PAGE_MASK)
+        return HV_EALIGN;
+    if (!in->bytes)
+        return HV_EINVAL;
+    return in->address + (in->bytes - 1) < in->address ? HV_ERANGE : HV_OK;
+}
+
+static void order(const struct bond *bond, const struct hc_invalidate *in)
+{
+    if (!bond->attached)
+        return;
+    iommu->invalidate(&(struct iommu_inval){
+        .dev = &bond->device->io,
+        .pasid = bond->space->pasid,
+        .kind = in->kind == HC_INVALIDATE_RANGE ? IOMMU_INVAL_RANGE : IOMMU_INVAL_PASID,
+        .leaf = in->flags & HC_INVALIDATE_LEAF,
+        .address = IOVA(in->address),
+        .bytes = in->bytes,
+    });
+}
+
+/* A PASID: every device that carries it. */
+static enum hv_status by_pasid(const struct vm *vm, const struct hc_invalidate *in)
+{
+    if (in->device)
+        return HV_EINVAL;
+    if (in->pasid >= IDMAP_SIZE || in->pasid == PASID_RID)
+        return HV_ERANGE;
+    const struct space *space = idmap_get(&vm->sva->pasids, in->pasid);
+    if (!space || space->kind != HC_DOMAIN_NESTED)
+        return HV_ENOENT;
+    for (const struct bond *bond = space->bonds; bond; bond = bond->next)
+        order(bond, in);
+    return HV_OK;
+}
+
+/* The first stage of a device's RID. */
+static enum hv_status by_rid(const struct vm *vm, const struct hc_invalidate *in)
+{
+    const struct device *d = device_get(vm, in->device);
+
+    if (!d)
+        return HV_ENODEV;
+    if (!d->rid_bond || d->rid_bond->space->kind != HC_DOMAIN_NESTED)
+        return HV_ENOENT;
+    order(d->rid_bond, in);
+    return HV_OK;
+}
+
+/* All first stages of the VM on the device's unit: every PASID, and the RIDs, whose tags differ. */
+static enum hv_status by_unit(const struct vm *vm, const struct hc_invalidate *in)
+{
+    const struct device *named = device_get(vm, in->device);
+
+    if (!named)
+        return HV_ENODEV;
+    if (in->pasid)
+        return HV_EINVAL;
+    for (unsigned i = 0; i < vm->ndevices; i++) {
+        struct device *d = vm->device[i];
+        if (d->io.unit != named->io.unit)
+            continue;
+        iommu->invalidate(&(struct iommu_inval){ .dev = &d->io, .kind = IOMMU_INVAL_ALL });
+        if (d->rid_bond && d->rid_bond->space->kind == HC_DOMAIN_NESTED)
+            order(d->rid_bond, in);
+    }
+    return HV_OK;
+}
+
+enum hv_status invalidate_hc(struct vm *vm, const void *arg, uint64_t *)
+{
+    const struct hc_invalidate *in = arg;
+
+    enum hv_status status = check(in);
+    if (status != HV_OK)
+        return status;
+    vm->stats.invalidations++;
+    if (in->kind == HC_INVALIDATE_DOMAIN)
+        return by_unit(vm, in);
+    return in->pasid == HC_PASID_NONE ? by_rid(vm, in) : by_pasid(vm, in);
+}
+
+enum hv_status invalidate_hc_array(struct vm *vm, const void *arg, uint64_t *value)
+{
+    const struct hc_invalidate_array *in = arg;
+    struct hc_invalidate one;
+
+    if (in->flags)
+        return HV_EINVAL;
+    if (in->count == 0 || in->count > ARRAY_MAX)
+        return HV_ERANGE;
+    if (in->entries & PAGE_MASK || in->entry_size & 7)
+        return HV_EALIGN;
+    if (in->entry_size > PAGE_SIZE)
+        return HV_E2BIG;
+    for (; *value < in->count; ++*value) {
+        gpaddr_t at = GPADDR(in->entries + *value * in->entry_size);
+        enum hv_status status = guest_copy_struct(vm, at, HC_INVALIDATE_MIN, sizeof(one), &one);
+        if (status == HV_OK && one.size != in->entry_size)
+            status = HV_EINVAL;
+        if (status == HV_OK)
+            status = invalidate_hc(vm, &one, NULL);
+        if (status != HV_OK)
+            return status;
+    }
+    return HV_OK;
+}

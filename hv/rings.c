@@ -1,0 +1,298 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Set-up of both rings, and the event ring: its producer. The guest sleeps when it has caught up; it is
+ * interrupted if something was pushed since it was last told and it has taken all that it was told of.
+ */
+#include "hv/rings.h"
+
+#include <string.h>
+
+#include "arch/x86/vcpu.h"
+#include "hv/device.h"
+#include "hv/hypercall.h"
+#include "hv/iopf.h"
+#include "hv/log.h"
+#include "hv/platform.h"
+
+#define DIRTY_WAIT_US 1000000ull
+
+/* Rings with events whose guest was not told yet; by the CPU that pushed first. */
+static struct rings *dirty[CPUS_MAX];
+
+enum hv_status rings_create(struct vm *vm)
+{
+    void *page;
+    enum hv_status status = pages_alloc(&vm->quota, 0, &page);
+
+    static_assert(sizeof(struct rings) <= PAGE_SIZE);
+    if (status != HV_OK)
+        return status;
+    vm->rings = page;
+    *vm->rings = (struct rings){ .events = LOCK(RANK_EVENTS), .vm = vm };
+    return HV_OK;
+}
+
+void rings_destroy(struct vm *vm)
+{
+    uint64_t start = time_now();
+
+    /* Another CPU may be between a push and its rings_notify; no new pushes come. */
+    while (atomic_load(&vm->rings->dirty) || atomic_load(&vm->rings->notifying)) {
+        if (time_now() - start > DIRTY_WAIT_US * time_ticks_per_us())
+            panic("%s: events are never announced", vm->name);
+        cpu_relax();
+    }
+    pages_free(&vm->quota, 0, vm->rings);
+    vm->rings = NULL;
+}
+
+/* Believe the guest's index @now if it lies in [@last, @limit], counted on the circle. */
+static bool believe(struct ring *ring, uint32_t *last, uint32_t now, uint32_t limit)
+{
+    if (now - *last > limit - *last)
+        ring->stopped = true;
+    else
+        *last = now;
+    return !ring->stopped;
+}
+
+static uint32_t load_index(const uint32_t *index)
+{
+    return atomic_load_explicit((const _Atomic uint32_t *)index, memory_order_acquire);
+}
+
+static void store_index(uint32_t *index, uint32_t value)
+{
+    atomic_store_explicit((_Atomic uint32_t *)index, value, memory_order_release);
+}
+
+/* --- The event ring ------------------------------------------------------------------------------ */
+
+enum hv_status rings_push(struct rings *r, const struct hc_event *event, uint32_t keep)
+{
+    struct ring *ring = &r->event;
+
+    if (ring->producer - ring->consumer + keep >= ring->entries) {
+        if (!believe(ring, &ring->consumer, load_index(&ring->header->consumer), ring->producer))
+            return HV_ERING;
+        if (ring->producer - ring->consumer + keep >= ring->entries)
+            return HV_EBUSY;
+    }
+    struct hc_event *slots = ring->slots;
+    slots[ring->producer & (ring->entries - 1)] = *event;
+    store_index(&ring->header->producer, ++ring->producer);
+    if (!r->dirty) {
+        struct rings **list = &dirty[cpu_index()];
+        r->next_dirty = *list;
+        *list = r;
+        r->dirty = true;
+    }
+    return HV_OK;
+}
+
+/* Is an interrupt due? Lock: events. */
+static bool look(struct rings *r)
+{
+    struct ring *ring = &r->event;
+
+    if (!rings_delivers(r))
+        return false;
+    /* Our index is out before we read the guest's; the guest does it the other way round. */
+    atomic_thread_fence(memory_order_seq_cst);
+    if (!believe(ring, &ring->consumer, load_index(&ring->header->consumer), ring->producer))
+        return false;
+    if (ring->producer == ring->consumer || (int32_t)(ring->consumer - r->notified) < 0)
+        return false;
+    r->notified = ring->producer;
+    return true;
+}
+
+static void notify(struct rings *r)
+{
+    lock_take(&r->events);
+    bool stopped = r->event.stopped, due = look(r), broke = r->event.stopped != stopped;
+    r->notifying++; /* from here on this, not `dirty`, keeps the rings from being freed */
+    r->dirty = false;
+    lock_drop(&r->events);
+    if (due)
+        vcpu_interrupt(r->vcpu, r->vector);
+    if (broke)
+        rings_broken(r);
+    r->notifying--;
+}
+
+void rings_notify_all(void)
+{
+    struct rings **list = &dirty[cpu_index()], *r = *list;
+
+    *list = NULL;
+    while (r) {
+        struct rings *next = r->next_dirty;
+        notify(r);
+        r = next;
+    }
+}
+
+void rings_broken(struct rings *r)
+{
+    log_warn("rings", "%s: its event ring's consumer index is broken; stopped", r->vm->name);
+    bool answered = false;
+    for (unsigned i = 0; i < r->vm->ndevices; i++)
+        answered |= iopf_drop(r->vm->device[i], NULL, true);
+    if (answered)
+        (void)iommu->flush(); /* an error of a device is told by its upcall */
+}
+
+enum hv_status rings_push_other(struct rings *r, const struct hc_event *event)
+{
+    enum hv_status status = HV_EBUSY;
+
+    r->vm->stats.faults += event->type == HC_EVENT_FAULT;
+    if (rings_delivers(r)) {
+        status = rings_push(r, event, r->promised - r->open);
+        if (status == HV_EBUSY)
+            store_index(&r->event.header->lost, ++r->lost);
+    }
+    r->vm->stats.events_lost += status != HV_OK;
+    return status;
+}
+
+void rings_event(struct vm *vm, const struct hc_event *event)
+{
+    lock_take(&vm->rings->events);
+    enum hv_status status = rings_push_other(vm->rings, event);
+    lock_drop(&vm->rings->events);
+    if (status == HV_ERING)
+        rings_broken(vm->rings);
+    rings_notify_all();
+}
+
+void rings_end(struct vm *vm)
+{
+    lock_take(&vm->rings->events);
+    vm->rings->ended = true;
+    lock_drop(&vm->rings->events);
+}
+
+/* --- Set-up -------------------------------------------------------------------------------------- */
+
+/* Check a set-up; *header is NULL when the ring is to be removed. */
+static enum hv_status check(const struct vm *vm, const struct hc_ring_setup *in, size_t slot,
+                            struct hc_ring **header)
+{
+    *header = NULL;
+    if (in->flags || in->reserved)
+        return HV_EINVAL;
+    if (!in->base)
+        return in->entries || in->vector || in->vcpu ? HV_EINVAL : HV_OK;
+    if (in->entries & (in->entries - 1))
+        return HV_EINVAL;
+    if (in->entries < RING_ENTRIES_MIN || in->entries > RING_ENTRIES_MAX)
+        return HV_ERANGE;
+    if (in->base & PAGE_MASK)
+        return HV_EALIGN;
+    *header = vm_ram(vm, GPADDR(in->base), HC_RING_ENTRIES + (uint64_t)in->entries * slot);
+    return *header ? HV_OK : HV_EFAULT;
+}
+
+/* Take a checked ring into use, from zero on both sides. */
+static void set(struct ring *ring, struct hc_ring *header, uint32_t entries)
+{
+    *ring = (struct ring){ 0 };
+    if (!header)
+        return;
+    memset(header, 0, sizeof(*header));
+    ring->header = header;
+    ring->slots = (uint8_t *)header + HC_RING_ENTRIES;
+    ring->entries = entries;
+}
+
+enum hv_status rings_hc_event(struct vm *vm, const void *arg, uint64_t *)
+{
+    const struct hc_ring_setup *in = arg;
+    struct rings *r = vm->rings;
+    struct hc_ring *header;
+
+    enum hv_status status = check(vm, in, sizeof(struct hc_event), &header);
+    if (status != HV_OK)
+        return status;
+    if (header && (in->vector < 32 || in->vector > 255 || in->vcpu >= vm->nvcpus))
+        return HV_ERANGE;
+    lock_take(&r->events);
+    if (!header && !r->event.header)
+        status = HV_ENOENT;
+    else if (header && r->event.header && !r->event.stopped)
+        status = HV_EEXIST;
+    else if (r->promised > rings_room(in->entries))
+        status = HV_EBUSY;
+    if (status == HV_OK) {
+        set(&r->event, header, in->entries);
+        r->notified = r->lost = 0;
+        r->vcpu = header ? vm->vcpu[in->vcpu] : NULL;
+        r->vector = (uint8_t)in->vector;
+    }
+    lock_drop(&r->events);
+    return status;
+}
+
+enum hv_status rings_hc_command(struct vm *vm, const void *arg, uint64_t *)
+{
+    const struct hc_ring_setup *in = arg;
+    struct ring *ring = &vm->rings->command;
+    struct hc_ring *header;
+
+    enum hv_status status = check(vm, in, sizeof(struct hc_command), &header);
+    if (status != HV_OK)
+        return status;
+    if (in->vector || in->vcpu)
+        return HV_EINVAL;
+    if (!header && !ring->header)
+        return HV_ENOENT;
+    if (header && ring->header && !ring->stopped)
+        return HV_EEXIST;
+    set(ring, header, in->entries);
+    return HV_OK;
+}
+
+/* --- The command ring ---------------------------------------------------------------------------- */
+
+enum hv_status rings_hc_doorbell(struct vm *vm, const void *, uint64_t *value)
+{
+    struct ring *ring = &vm->rings->command;
+    struct hc_command *slots = ring->slots;
+    int8_t result[DOORBELL_MAX];
+    bool queued[DOORBELL_MAX], any = false;
+
+    if (!ring->header)
+        return HV_EORDER;
+    if (ring->stopped)
+        return HV_ERING;
+    if (!believe(ring, &ring->producer, load_index(&ring->header->producer),
+                 ring->consumer + ring->entries))
+        return HV_ERING;
+    uint32_t mask = ring->entries - 1, count = ring->producer - ring->consumer;
+    if (count > DOORBELL_MAX)
+        count = DOORBELL_MAX;
+    for (uint32_t i = 0; i < count; i++) {
+        struct hc_command *slot = &slots[(ring->consumer + i) & mask], command;
+        memcpy(&command, slot, sizeof(command));
+        atomic_signal_fence(memory_order_seq_cst); /* only the copy is looked at */
+        command.value = 0;
+        result[i] = (int8_t)hypercall_command(vm, command.call, command.args, &command.value,
+                                              &queued[i]);
+        any |= queued[i];
+        slot->value = command.value;
+    }
+    enum hv_status flushed = any ? iommu->flush() : HV_OK;
+    for (uint32_t i = 0; i < count; i++) {
+        if (queued[i] && result[i] == HV_OK)
+            result[i] = (int8_t)flushed;
+        atomic_store_explicit((_Atomic int32_t *)&slots[(ring->consumer + i) & mask].status,
+                              result[i], memory_order_release);
+    }
+    ring->consumer += count;
+    store_index(&ring->header->consumer, ring->consumer);
+    vm->stats.commands += count;
+    *value = count;
+    return HV_OK;
+}
