@@ -49,7 +49,7 @@ run: system-built # boot the demonstration in QEMU; it ends by itself, exit stat
 	$(Q)python3 $(system) run
 
 test: tests-built system-built # all tests; the last line is "N passed, N failed"
-	$(Q)tools/test-summary --system '$(system) test' $(unit)
+	$(Q)tools/test-summary --system '$(system) test $(TESTS)' $(unit)
 
 test-unit: tests-built # unit tests and the model's own tests, under sanitizers
 	$(Q)tools/test-summary $(unit)
@@ -57,8 +57,8 @@ test-unit: tests-built # unit tests and the model's own tests, under sanitizers
 test-model: $(filter $(B)/tests/model/%,$(unit)) # the tests of the VT-d and accelerator models
 	$(Q)tools/test-summary $^
 
-test-system: system-built # boot tests in QEMU
-	$(Q)tools/test-summary --system '$(system) test'
+test-system: system-built # boot tests in QEMU; TESTS=... only those whose name contains a word of it
+	$(Q)tools/test-summary --system '$(system) test $(TESTS)'
 
 bench: system-built # measure in QEMU by counting instructions; writes build/bench.txt
 	$(Q)python3 $(system) bench
