@@ -194,13 +194,3 @@ void vm_vcpu_stopped(struct vm *vm)
     if (atomic_fetch_sub(&running, 1) == 1)
         vm_last_ended();
 }
-
-void *vm_ram(const struct vm *vm, gpaddr_t gpa, uint64_t size)
-{
-    for (unsigned i = 0; i < vm->nram; i++) {
-        uint64_t at = gpa.v - vm->ram[i].gpa.v;
-        if (at < vm->ram[i].size && size <= vm->ram[i].size - at)
-            return phys_to_virt(PADDR(vm->ram[i].hpa.v + at));
-    }
-    return NULL;
-}
