@@ -58,6 +58,7 @@ class Result:
     complaints: list = field(default_factory=list)
     stats: dict = field(default_factory=dict)
     seconds: float = 0.0
+    pids: list = field(default_factory=list)     # of what was started, and has ended
 
     def clean(self):
         """It ended by itself, and the devices saw no rule broken."""
@@ -209,6 +210,7 @@ def run(m):
             for process in (machine, server):
                 if process:
                     _end(process, 0)
+                    result.pids.append(process.pid)
             if machine:
                 machine.stdout.close()
             result.server_log = _text(f"{directory}/server.log") + _text(f"{directory}/server.err")

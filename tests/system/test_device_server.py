@@ -3,7 +3,7 @@
 """Tests of the device server by the vfio-user protocol alone: no QEMU. The test is the client, and
 its memory file is the guest's memory.
 
-usage: test_device_server.py DEVICE_SERVER
+usage: [SLUICE_BUILD=DIR] test_device_server.py [option of unittest]...
 """
 import array
 import json
@@ -12,7 +12,6 @@ import os
 import socket
 import struct
 import subprocess
-import sys
 import tempfile
 import time
 import unittest
@@ -22,7 +21,7 @@ VERSION, DMA_MAP, DMA_UNMAP, GET_INFO, REGION_INFO, _, IRQ_INFO, SET_IRQS, READ,
 REPLY, NO_REPLY, ERROR = 1, 0x10, 0x20
 BAR0, CONFIG = 0, 7
 MEMORY = 1 << 20
-SERVER = None
+SERVER = os.path.join(os.environ.get("SLUICE_BUILD", "build"), "tests/device-server")
 
 
 class Client:
@@ -315,5 +314,4 @@ class Once(DeviceServer):
 
 
 if __name__ == "__main__":
-    SERVER = sys.argv.pop(1)
-    unittest.main(verbosity=1)
+    unittest.main()

@@ -2,22 +2,22 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """System tests of the test machine itself: shim, unit, accelerators and QEMU, without Sluice.
 
-usage: test_machine.py BUILD
+usage: [SLUICE_BUILD=DIR] test_machine.py [option of unittest]...
 """
 import os
-import sys
+import subprocess
+import tempfile
 import unittest
 
-sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-import qemu  # noqa: E402
+import qemu
 
-BUILD = "build"
+BUILD = os.environ.get("SLUICE_BUILD", "build")
+SELFTEST = os.path.join(BUILD, "tests/selftest.efi")
 
 
 class TestMachine(unittest.TestCase):
     def boot(self, **options):
-        return qemu.run(qemu.Machine(build=BUILD, loader=os.path.join(BUILD, "tests/selftest.efi"),
-                                     **options))
+        return qemu.run(qemu.Machine(build=BUILD, **{"loader": SELFTEST, **options}))
 
     def explain(self, r):
         return f"{r.serial}\n{r.qemu_log}\n{r.server_log}\nexit {r.exit_code} after {r.seconds:.1f} s"
@@ -59,6 +59,17 @@ class TestMachine(unittest.TestCase):
         self.assert_passed(r)
         self.assertEqual(self.values(r)["unit.ecap"], ecap)
 
+    def test_shim_starts_the_loader_of_an_image(self):
+        with tempfile.TemporaryDirectory() as directory:
+            image = f"{directory}/image"
+            subprocess.run(["tools/mkimage", image, "--add", f"{SELFTEST}=EFI/BOOT/BOOTX64.EFI"],
+                           check=True, stdout=subprocess.DEVNULL)
+            for bus in ("virtio", "ide", "usb"):
+                with self.subTest(bus):
+                    r = self.boot(loader=None, image=image, image_bus=bus)
+                    self.assert_passed(r)
+                    self.assertIn("shim: starting the image's loader", r.serial)
+
     def test_without_devices(self):
         r = self.boot(devices=False)
         self.assertIn("shim: no remapping unit, no DMAR table", r.serial, self.explain(r))
@@ -69,9 +80,10 @@ class TestMachine(unittest.TestCase):
         self.assertTrue(r.timed_out)
         self.assertFalse(r.clean())
         self.assertEqual(r.exit_code, -9)
+        self.assertEqual(len(r.pids), 2)
+        for pid in r.pids:
+            self.assertRaises(ProcessLookupError, os.kill, pid, 0)
 
 
 if __name__ == "__main__":
-    if len(sys.argv) > 1 and not sys.argv[1].startswith("-"):
-        BUILD = sys.argv.pop(1)
     unittest.main()
