@@ -143,10 +143,8 @@ static void ats_changed(struct accel *a, struct change ch)
                             "ATS turned off before PRI (VT-d 4.5.2)");
         accel_tlb_clear(a);
     }
-    if (goes_on(ch, ATS_ENABLE)) {
-        accel_tlb_clear(a);
+    if (goes_on(ch, ATS_ENABLE))
         a->ats_stopped = false;
-    }
 }
 
 static void pri_turned_on(struct accel *a)

@@ -214,7 +214,8 @@ static struct desc make(uint8_t op, uint8_t flags, uint64_t source, uint64_t des
                           .destination = destination,
                           .size = size,
                           .record = RECORD,
-                          .cookie = 0xc00c1e };
+
+                          .cookie = UINT64_C(0xfedcba9876543210) };
 }
 
 static void submit(const struct desc *d)
@@ -637,7 +638,7 @@ static void test_tlb_holds_until_invalidated(void **state)
     assert_int_equal(b.translations, 2);
 
     map(2, 41, true, true);
-    assert_true(accel_devtlb_invalidate(b.a, PASID, true, 0, 0));
+    assert_true(accel_devtlb_invalidate(b.a, 0, true, 0, 0));
     assert_int_equal(go(&d).crc, slow_crc32c(b.mem + 41 * PAGE, 100));
     map(2, 42, true, true);
     assert_true(accel_devtlb_invalidate(b.a, PASID, false, 0, UINT64_C(1) << 63));
@@ -1005,6 +1006,17 @@ static void test_ctrl_reset_aborts(void **state)
         accel_page_response(b.a, PASID, b.requests[b.request_count - 1].prgi, 0);
         run();
     }
+    /* The record's page is absent: no page request for it, it is lost. */
+    d.record = VA + 50 * PAGE;
+    wr(BAR_CTRL, 1);
+    submit(&d);
+    run();
+    b.request_count = 0;
+    wr(BAR_CTRL, 0);
+    run();
+    assert_int_equal(b.request_count, 0);
+    assert_int_equal(rd(BAR_ERROR), 8);
+    assert_int_equal(rd(BAR_STATUS), 0);
     assert_int_equal(b.complaints, 0); /* a guest may do all this */
 }
 
