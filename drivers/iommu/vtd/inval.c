@@ -214,5 +214,5 @@ enum hv_status vtd_inval_run(enum vtd_change change, const struct vtd_inval_args
 {
     struct vtd_desc desc[VTD_INVAL_MAX];
     unsigned n = vtd_inval_list(change, args, desc);
-    return vtd_queue_run(args->unit, desc, n, drain);
+    return vtd_queue_execute(args->unit, desc, n, drain);
 }

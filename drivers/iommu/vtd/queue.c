@@ -179,7 +179,7 @@ enum hv_status vtd_queue_wait(struct iommu_unit *unit, struct vtd_ticket ticket)
     return q->lost >= ticket.first && q->lost <= ticket.last ? HV_EIO : HV_OK;
 }
 
-enum hv_status vtd_queue_run(struct iommu_unit *unit, const struct vtd_desc *desc, unsigned n,
+enum hv_status vtd_queue_execute(struct iommu_unit *unit, const struct vtd_desc *desc, unsigned n,
                              bool drain)
 {
     uint64_t first = UINT64_MAX;

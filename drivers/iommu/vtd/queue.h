@@ -58,7 +58,7 @@ enum hv_status vtd_queue_submit(struct iommu_unit *unit, uint64_t first, bool dr
 /* HV_ETIMEDOUT; HV_EIO: hardware refused a descriptor. Devices that did not answer were cut off. */
 enum hv_status vtd_queue_wait(struct iommu_unit *unit, struct vtd_ticket ticket);
 /* All three for one list. */
-enum hv_status vtd_queue_run(struct iommu_unit *unit, const struct vtd_desc *desc, unsigned n,
+enum hv_status vtd_queue_execute(struct iommu_unit *unit, const struct vtd_desc *desc, unsigned n,
                              bool drain);
 
 /* Handle what FSTS tells of the queue. Takes the lock. @return whether waiting on may now help. */

@@ -50,6 +50,8 @@ enum hv_status vtd_unit_probe(struct iommu_unit *unit, unsigned index, paddr_t b
     snprintf(unit->name, sizeof unit->name, "vtd%u", index);
     unit->base = base;
     unit->events = events;
+    unit->queue.lock.rank = RANK_QUEUE;
+    unit->prq.lock.rank = unit->faults.lock.rank = unit->devices_lock.rank = RANK_DEVICE;
     unit->regs = mmio_map(base, size);
     if (!unit->regs)
         return HV_ENOMEM;

@@ -1,0 +1,92 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * A machine for tests of the VT-d driver: the model as its units, functions with ATS, PRI and PASID and
+ * a device TLB each, a guest's memory and first stage. Every complaint of the model fails the test.
+ */
+#ifndef TESTS_UNIT_VTD_BED_H
+#define TESTS_UNIT_VTD_BED_H
+
+#include "drivers/iommu/iommu.h"
+#include "tests/model/vtd_model.h"
+#include "tests/platform/platform.h"
+
+#define BED_RAM (16ull << 20) /* of the guest, from guest-physical 0 */
+#define BED_NO_PASID (-1)
+
+#define BED_A 0x0100u /* three full functions behind unit 0 */
+#define BED_B 0x0108u
+#define BED_C 0x0210u
+#define BED_PLAIN 0x0300u /* no extended capabilities */
+#define BED_FAR 0x8000u   /* behind unit 1, if there is one */
+
+struct bed_response {
+    uint16_t rid, prgi;
+    int32_t pasid;
+    uint8_t code;
+};
+
+struct bed {
+    struct vtd_model *model[IOMMU_UNITS_MAX];
+    unsigned units;
+    bool silent[65536];      /* this device's TLB does not answer */
+    bool dead;               /* register reads of completion never change: hardware hangs */
+    bool noncoherent;        /* complain when hardware reads a line that was stored and not flushed */
+    unsigned unflushed;
+    unsigned tlb_invalidations, interrupts;
+    uint64_t tail_writes;    /* of IQT */
+    struct bed_response response[4096];
+    unsigned nresponses;
+    struct iommu_page_request request[4096];
+    unsigned nrequests, nrequests_done;
+    struct iommu_fault fault[256];
+    unsigned nfaults;
+    struct iommu_device *failed[16];
+    enum hv_status failed_why[16];
+    unsigned nfailed;
+    paddr_t ram;
+    struct page_quota quota;
+};
+extern struct bed bed;
+
+/* The machine without the driver; and with it, probed and started. */
+void bed_make(const struct vtd_model_config *config, unsigned units);
+void bed_start(const struct vtd_model_config *config, unsigned units);
+struct vtd_model_config bed_config(void);
+/* The DMAR table of the machine. */
+size_t bed_dmar(uint8_t table[4096]);
+extern const struct iommu_events bed_events;
+
+int bed_fresh(void **state); /* cmocka set-up */
+int bed_check(void **state); /* and tear-down: no complaint, nothing unflushed, quota given back */
+#define bed_test(f) cmocka_unit_test_setup_teardown(f, bed_fresh, bed_check)
+
+void bed_add(struct iommu_device *dev, rid_t rid); /* zeroed by it */
+/* A second stage that maps the guest's memory, and its id on a unit. */
+void bed_stage2(struct pt *pt, struct iommu_stage2 *s2, struct iommu_unit *unit);
+void bed_stage2_gone(struct pt *pt, struct iommu_stage2 *s2);
+
+/* First-stage tables in the guest's memory: pages are taken from the top down. */
+gpaddr_t bed_root(void);
+void bed_map(gpaddr_t root, uint64_t va, uint64_t gpa); /* gpa 0: not present */
+
+/* One DMA read of 8 bytes. Each page of the guest starts with its own address + 1, unless written. */
+uint8_t bed_read(rid_t rid, int32_t pasid, uint64_t address, uint64_t *value);
+uint8_t bed_write(rid_t rid, int32_t pasid, uint64_t address, uint64_t value);
+/* The same through the function's device TLB, which keeps what it got. false: no translation. */
+bool bed_ats_read(rid_t rid, int32_t pasid, uint64_t address, uint64_t *value);
+
+void bed_page_request(rid_t rid, int32_t pasid, uint64_t address, uint16_t group, bool last);
+/* Deliver interrupts that the units sent. */
+void bed_interrupts(void);
+
+static inline struct iommu_target bed_nested(const struct iommu_stage2 *s2, gpaddr_t root)
+{
+    return (struct iommu_target){ IOMMU_NESTED, s2, root, 4 };
+}
+
+static inline struct iommu_target bed_second(const struct iommu_stage2 *s2)
+{
+    return (struct iommu_target){ IOMMU_SECOND_STAGE, s2, GPADDR(0), 0 };
+}
+
+#endif
