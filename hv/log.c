@@ -74,7 +74,7 @@ void log_line(enum log_level level, const char *area, const char *format, ...)
         log_start = time_now();
     uint64_t us = (time_now() - log_start) / time_ticks_per_us();
     size_t n = written(snprintf(line, LINE, "[%4lu.%06lu] %s: %s", us / 1000000, us % 1000000, area,
-                                level < ARRAY_SIZE(mark) ? mark[level] : ""),
+                                level < ARRAY_SIZE(mark) && !emergency ? mark[level] : ""),
                        LINE);
     va_list args;
     va_start(args, format);

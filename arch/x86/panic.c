@@ -36,13 +36,18 @@ void panic_stopped(void)
         __asm__ volatile("cli; hlt");
 }
 
+/* A CPU other than this one that still runs; cpu_count(): none. */
+static unsigned next_running(unsigned i)
+{
+    while (i < cpu_count() &&
+           (i == cpu_index() || !atomic_load(&cpus[i]->online) || atomic_load(&cpus[i]->stopped)))
+        i++;
+    return i;
+}
+
 static bool all_stopped(void)
 {
-    for (unsigned i = 0; i < cpu_count(); i++) {
-        if (i != cpu_index() && !atomic_load(&cpus[i]->stopped))
-            return false;
-    }
-    return true;
+    return next_running(0) == cpu_count();
 }
 
 /* First by NMI, so that they can still say that they stopped; a CPU that does not answer gets INIT.
@@ -57,10 +62,8 @@ static void stop_others(void)
             return;
         cpu_relax();
     }
-    for (unsigned i = 0; i < cpu_count(); i++) {
-        if (i != cpu_index() && !atomic_load(&cpus[i]->stopped))
-            log_error("panic", "CPU %u does not stop: it is held in INIT", i);
-    }
+    for (unsigned i = next_running(0); i < cpu_count(); i = next_running(i + 1))
+        log_error("panic", "CPU %u does not stop: it is held in INIT", i);
     apic_send_init_others();
 }
 
@@ -70,6 +73,7 @@ void panic_begin(void)
 
     if (atomic_compare_exchange_strong(&stopper, &nobody, cpu_index())) {
         log_emergency();
+        stop_others();
         return;
     }
     if (nobody != cpu_index())

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The end of the machine: the first CPU that gets here prints and stops the others, the rest halt.
+ * The end of the machine: the first CPU that gets here stops the others and prints.
  */
 #ifndef ARCH_X86_PANIC_H
 #define ARCH_X86_PANIC_H
@@ -11,7 +11,8 @@
 /* What panic_end() does once all is printed. */
 void panic_set_reboot(bool reboot);
 
-/* Returns only on the CPU that is first. A second fault on that CPU ends at once. */
+/* Stops the other CPUs. Returns only on the CPU that is first. A second fault on that CPU ends at
+ * once. */
 void panic_begin(void);
 [[noreturn]] void panic_end(void);
 

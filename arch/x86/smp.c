@@ -50,6 +50,20 @@ static bool overlap(uint64_t a, uint64_t size, struct boot_range r)
     return a < r.base + r.size && r.base < a + size;
 }
 
+static bool taken(const struct bootinfo *boot, uint64_t a, uint64_t size)
+{
+    bool hit = overlap(a, size, boot->loader) || overlap(a, size, boot->image) ||
+               overlap(a, size, boot->pool);
+
+    for (unsigned i = 0; i < boot->nvms && !hit; i++) {
+        const struct boot_vm *v = &boot->vm[i];
+        const struct boot_range kernel = { v->kernel.base, v->kernel.size };
+        const struct boot_range ramdisk = { v->ramdisk.base, v->ramdisk.size };
+        hit = overlap(a, size, v->ram) || overlap(a, size, kernel) || overlap(a, size, ramdisk);
+    }
+    return hit;
+}
+
 /* Free pages for the trampoline and its tables. 0: none. */
 static uint64_t find_low_pages(const struct bootinfo *boot)
 {
@@ -61,8 +75,7 @@ static uint64_t find_low_pages(const struct bootinfo *boot)
         if (m->kind != BOOT_RAM)
             continue;
         for (uint64_t a = m->base ? m->base : PAGE_SIZE; a + size <= end; a += PAGE_SIZE) {
-            if (!overlap(a, size, boot->loader) && !overlap(a, size, boot->image) &&
-                !overlap(a, size, boot->pool))
+            if (!taken(boot, a, size))
                 return a;
         }
     }
@@ -166,6 +179,8 @@ enum hv_status arch_start_cpus(const struct bootinfo *boot, const uint32_t *apic
         log_error("smp", "CPU 0: %s did not start (status %d)", vcpu_ops->name, (int)s);
         return s;
     }
+    if (n <= 1)
+        return HV_OK;
     uint64_t trampoline = find_low_pages(boot);
     if (trampoline == 0) {
         log_error("smp", "no free memory below 640 KiB to start CPUs from");
