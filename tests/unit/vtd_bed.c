@@ -100,9 +100,8 @@ static bool bus_devtlb(void *ctx, uint16_t rid, int32_t pasid, bool global, uint
     for (unsigned i = 0; i < 256; i++) {
         struct atc *a = &atc[i];
         bool mine = a->valid && a->rid == rid && (global ? a->pasid >= 0 : a->pasid == pasid);
-        if (mine && a->address < address + size && address < a->address + a->size)
-            a->valid = false;
-        else if (mine && address + size < address) /* up to the end */
+        /* All 2^64 bytes come as size 0. */
+        if (mine && a->address <= address + (size - 1) && address <= a->address + (a->size - 1))
             a->valid = false;
     }
     return true;
