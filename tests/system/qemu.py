@@ -22,8 +22,9 @@ UNIT_SLOT, ACCEL_SLOTS = "02.0", {"a": "04.0", "b": "05.0"}
 DISK_SLOT, USB_SLOT, SHIM_SLOT = "07.0", "06.0", "08.0"
 DEBUG_EXIT_PORT = 0xF4  # writing v there ends QEMU with exit code 2 v + 1
 
-# TCG has no VMX; SVM lacks nrip-save and decode assists there.
-CPU = "qemu64,+svm,+npt,+x2apic,+pdpe1gb,+smep,+smap,+umip,+fsgsbase,+rdtscp,+xsave,+rdrand"
+# TCG has no VMX; SVM lacks nrip-save and decode assists there. With xsave but not Without xsaveopt it hangs in a MOV to CR4 that sets OSXSAVE.
+# xsaveopt, its TCG refuses CR4.OSXSAVE, and hangs on the instruction.
+CPU = "qemu64,+svm,+npt,+x2apic,+pdpe1gb,+smep,+smap,+umip,+fsgsbase,+rdtscp,+xsave,+xsaveopt,+rdrand"
 
 
 @dataclass
