@@ -1,0 +1,373 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "tests/unit/fake_iommu.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "hv/device.h"
+#include "hv/log.h"
+#include "hv/rings.h"
+
+#define PASIDS (1u << PASID_BITS_MAX)
+
+struct fake fake;
+
+/* A unit is nothing but its number. */
+static char unit_object[IOMMU_UNITS_MAX];
+
+static unsigned unit_index(const struct iommu_unit *u)
+{
+    return (unsigned)((const char *)u - unit_object);
+}
+
+static struct iommu_unit *unit(unsigned index)
+{
+    return index < fake.units ? (struct iommu_unit *)&unit_object[index] : NULL;
+}
+
+static unsigned function_of(rid_t rid)
+{
+    for (unsigned i = 0; i < FAKE_DEVICES; i++) {
+        if (fake.function[i].rid == rid && rid)
+            return i;
+    }
+    return FAKE_DEVICES;
+}
+
+/* No function of the driver may be called with an event lock held: it could not make an upcall. */
+static void check_locks(const struct iommu_device *dev)
+{
+    const struct device *d = dev ? dev->owner : NULL;
+
+    if (d && d->vm->rings &&
+        atomic_load(&d->vm->rings->events.next) != atomic_load(&d->vm->rings->events.owner))
+        panic("fake iommu: called with the event lock held");
+}
+
+static unsigned index_of(const struct iommu_device *dev)
+{
+    unsigned i = function_of(dev->rid);
+
+    if (i == FAKE_DEVICES || fake.device[i] != dev)
+        panic("fake iommu: device %04x is not in", dev->rid);
+    check_locks(dev);
+    return i;
+}
+
+static enum hv_status take_failure(enum hv_status *failure)
+{
+    enum hv_status status = *failure;
+
+    *failure = HV_OK;
+    return status;
+}
+
+void fake_fail(struct iommu_device *dev, enum hv_status why)
+{
+    unsigned i = index_of(dev);
+
+    dev->failed = true;
+    memset(fake.target[i], 0, PASIDS * sizeof(struct fake_target));
+    device_events.failed(dev, why);
+}
+
+void fake_reset(void)
+{
+    for (unsigned i = 0; i < FAKE_DEVICES; i++)
+        free(fake.target[i]);
+    fake = (struct fake){ .units = 2, .queue = 256 };
+    for (unsigned i = 0; i < IOMMU_UNITS_MAX; i++) {
+        fake.caps[i] = (struct iommu_caps){
+            .name = "fake",
+            .index = i,
+            .nested = true,
+            .second_stage = true,
+            .first_stage = true,
+            .device_tlb = true,
+            .page_requests = true,
+            .pasid_bits = 20,
+            .first_stage_levels = 1,
+            .first_stage_1g = true,
+            .second_stage_levels = 4,
+            .second_stage_large = 3,
+            .input_bits = 48,
+            .coherent_tables = true,
+            .second_stage_format = &pt_format_vtd2,
+        };
+    }
+}
+
+struct fake_target fake_target(rid_t rid, uint32_t pasid)
+{
+    unsigned i = function_of(rid);
+
+    return i < FAKE_DEVICES && fake.target[i] ? fake.target[i][pasid] : (struct fake_target){ 0 };
+}
+
+unsigned fake_attached(void)
+{
+    unsigned n = 0;
+
+    for (unsigned i = 0; i < FAKE_DEVICES; i++) {
+        for (uint32_t p = 0; fake.target[i] && p < fake.high[i]; p++)
+            n += fake.target[i][p].kind != IOMMU_BLOCKED;
+    }
+    return n;
+}
+
+void fake_request(rid_t rid, const struct iommu_page_request *req)
+{
+    device_events.page_request(fake.device[function_of(rid)], req);
+}
+
+static uint64_t mix(uint64_t hash, const void *data, size_t size)
+{
+    const uint8_t *byte = data;
+
+    while (size--)
+        hash = (hash ^ *byte++) * 0x100000001b3ull;
+    return hash;
+}
+
+uint64_t fake_digest(uint64_t hash)
+{
+    for (unsigned i = 0; i < FAKE_DEVICES; i++) {
+        for (uint32_t p = 0; fake.target[i] && p < fake.high[i]; p++) {
+            struct fake_target t = fake.target[i][p];
+            uint64_t words[] = { p, t.kind, t.levels, t.stage2, t.root };
+            if (t.kind != IOMMU_BLOCKED)
+                hash = mix(hash, words, sizeof(words));
+        }
+    }
+    hash = mix(hash, fake.promised, sizeof(fake.promised));
+    hash = mix(hash, &fake.stage2_live, sizeof(fake.stage2_live));
+    hash = mix(hash, &fake.answers, sizeof(fake.answers));
+    return mix(hash, &fake.invals, sizeof(fake.invals));
+}
+
+/* --- The contract -------------------------------------------------------------------------------- */
+
+static enum hv_status probe(const void *, size_t, const struct iommu_events *)
+{
+    return HV_OK;
+}
+
+static enum hv_status start(void)
+{
+    return HV_OK;
+}
+
+static unsigned unit_count(void)
+{
+    return fake.units;
+}
+
+static const struct iommu_caps *caps(const struct iommu_unit *u)
+{
+    return &fake.caps[unit_index(u)];
+}
+
+static struct iommu_unit *unit_of(rid_t rid)
+{
+    unsigned i = function_of(rid);
+
+    return i < FAKE_DEVICES ? unit(fake.function[i].unit) : NULL;
+}
+
+static enum hv_status add(struct iommu_device *dev)
+{
+    unsigned i = function_of(dev->rid);
+    enum hv_status status = take_failure(&fake.fail_device_add);
+
+    if (status != HV_OK)
+        return status;
+    if (fake.device[i])
+        return HV_EEXIST;
+    const struct fake_function *f = &fake.function[i];
+    dev->pasid_bits = f->pasid_bits;
+    dev->ats = f->ats;
+    dev->pri = f->pri;
+    dev->pri_capacity = f->pri_capacity;
+    fake.device[i] = dev;
+    fake.target[i] = calloc(PASIDS, sizeof(struct fake_target));
+    return HV_OK;
+}
+
+static void forget(struct iommu_device *dev)
+{
+    unsigned i = index_of(dev);
+
+    if (fake.promised[i])
+        panic("fake iommu: device removed with page requests on");
+    free(fake.target[i]);
+    fake.target[i] = NULL;
+    fake.device[i] = NULL;
+}
+
+static enum hv_status stage2_create(struct iommu_unit *u, const struct pt *table,
+                                    struct iommu_stage2 *out)
+{
+    enum hv_status status = take_failure(&fake.fail_stage2);
+
+    if (status != HV_OK)
+        return status;
+    *out = (struct iommu_stage2){ .unit = u, .table = table, .id = ++fake.stage2_made };
+    fake.stage2_live++;
+    return HV_OK;
+}
+
+static void stage2_destroy(struct iommu_stage2 *stage2)
+{
+    for (unsigned i = 0; i < FAKE_DEVICES; i++) {
+        for (uint32_t p = 0; fake.target[i] && p < fake.high[i]; p++) {
+            if (fake.target[i][p].kind != IOMMU_BLOCKED && fake.target[i][p].stage2 == stage2->id)
+                panic("fake iommu: second stage destroyed while in use");
+        }
+    }
+    fake.stage2_live--;
+}
+
+static enum hv_status stage2_changed(struct iommu_stage2 *, gpaddr_t, uint64_t)
+{
+    return HV_OK;
+}
+
+static enum hv_status attach(struct iommu_device *dev, uint32_t pasid,
+                             const struct iommu_target *target)
+{
+    unsigned i = index_of(dev);
+    enum hv_status status = take_failure(&fake.fail_attach);
+
+    if (status != HV_OK) {
+        if (fake.fail_device)
+            fake_fail(dev, status);
+        return status;
+    }
+    if (dev->failed)
+        return HV_EIO;
+    if (target->kind == IOMMU_BLOCKED || target->stage2->unit != dev->unit)
+        panic("fake iommu: bad target");
+    if (pasid >> dev->pasid_bits && pasid != PASID_RID)
+        return HV_ERANGE;
+    fake.attaches++;
+    if (pasid >= fake.high[i])
+        fake.high[i] = pasid + 1;
+    fake.target[i][pasid] = (struct fake_target){
+        .kind = target->kind,
+        .levels = target->levels,
+        .stage2 = target->stage2->id,
+        .root = target->root.v,
+    };
+    return HV_OK;
+}
+
+static void drained(void)
+{
+    if (!fake.drain)
+        return;
+    fake.drain(fake.ctx);
+    device_events.page_requests_done();
+}
+
+static enum hv_status block(struct iommu_device *dev, uint32_t pasid)
+{
+    unsigned i = index_of(dev);
+
+    fake.blocks++;
+    fake.target[i][pasid] = (struct fake_target){ 0 };
+    drained();
+    return HV_OK;
+}
+
+static uint32_t page_requests_free(const struct iommu_unit *u)
+{
+    uint32_t left = fake.queue;
+
+    for (unsigned i = 0; i < FAKE_DEVICES; i++) {
+        if (fake.device[i] && fake.device[i]->unit == u)
+            left -= fake.promised[i];
+    }
+    return left;
+}
+
+static enum hv_status page_requests_on(struct iommu_device *dev, uint16_t outstanding)
+{
+    unsigned i = index_of(dev);
+    enum hv_status status = take_failure(&fake.fail_requests_on);
+
+    if (status != HV_OK)
+        return status;
+    if (fake.promised[i] || !outstanding || outstanding > page_requests_free(dev->unit))
+        panic("fake iommu: page requests on twice, or for more than the queue holds");
+    fake.promised[i] = outstanding;
+    return HV_OK;
+}
+
+static void page_requests_off(struct iommu_device *dev)
+{
+    drained();
+    fake.promised[index_of(dev)] = 0;
+}
+
+static void invalidate(const struct iommu_inval *inval)
+{
+    (void)index_of(inval->dev);
+    if (fake.invals < FAKE_LOG)
+        fake.inval[fake.invals] = (struct fake_inval){ .what = *inval };
+    fake.invals++;
+    fake.unflushed++;
+}
+
+static void respond(struct iommu_device *dev, const struct iommu_page_request *last, bool success)
+{
+    (void)index_of(dev);
+    if (fake.answers < FAKE_LOG)
+        fake.answer[fake.answers] =
+            (struct fake_answer){ .dev = dev, .last = *last, .success = success };
+    fake.answers++;
+    fake.unflushed++;
+}
+
+static enum hv_status flush(void)
+{
+    for (unsigned i = 0; i < FAKE_LOG && i < fake.answers; i++)
+        fake.answer[i].flushed = true;
+    for (unsigned i = 0; i < FAKE_LOG && i < fake.invals; i++)
+        fake.inval[i].flushed = true;
+    for (unsigned i = 0; i < FAKE_DEVICES; i++)
+        check_locks(fake.device[i]);
+    fake.flushes++;
+    fake.unflushed = 0;
+    enum hv_status status = take_failure(&fake.fail_flush);
+    if (status != HV_OK && fake.fail_device)
+        fake_fail(fake.device[0], status);
+    return status;
+}
+
+static void poll(void)
+{
+}
+
+const struct iommu_ops fake_iommu = {
+    .name = "fake",
+    .probe = probe,
+    .start = start,
+    .unit_count = unit_count,
+    .unit = unit,
+    .caps = caps,
+    .unit_of = unit_of,
+    .device_add = add,
+    .device_remove = forget,
+    .stage2_create = stage2_create,
+    .stage2_destroy = stage2_destroy,
+    .stage2_changed = stage2_changed,
+    .attach = attach,
+    .block = block,
+    .page_requests_on = page_requests_on,
+    .page_requests_off = page_requests_off,
+    .page_requests_free = page_requests_free,
+    .invalidate = invalidate,
+    .respond = respond,
+    .flush = flush,
+    .poll = poll,
+};
