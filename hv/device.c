@@ -97,7 +97,8 @@ void device_end(struct vm *vm)
         rings_destroy(vm);
 }
 
-/* --- Upcalls of the driver: any CPU, no lock held but perhaps a VM's ------------------------------- */
+/* --- Upcalls of the driver: any CPU, no lock held but perhaps a VM's
+ * ------------------------------- */
 
 static void on_fault(struct iommu_device *dev, const struct iommu_fault *fault)
 {
@@ -105,9 +106,9 @@ static void on_fault(struct iommu_device *dev, const struct iommu_fault *fault)
 
     if (!dev) {
         if (log_allowed(&limit, 10))
-            log_warn("iommu", "%02x:%02x.%x, nobody's device: %s at %#llx", fault->rid >> 8,
+            log_warn("iommu", "%02x:%02x.%x, nobody's device: %s at %#lx", fault->rid >> 8,
                      fault->rid >> 3 & 31, fault->rid & 7, fault->text,
-                     (unsigned long long)fault->address.v);
+                     (unsigned long)fault->address.v);
         return;
     }
     const struct device *d = dev->owner;
@@ -115,8 +116,8 @@ static void on_fault(struct iommu_device *dev, const struct iommu_fault *fault)
         .type = HC_EVENT_FAULT,
         .device = d->handle,
         .pasid = fault->pasid_present ? fault->pasid : HC_PASID_NONE,
-        .flags = (fault->write ? HC_PRQ_WRITE : HC_PRQ_READ) |
-                 (fault->pasid_present ? HC_PRQ_PASID : 0),
+        .flags =
+            (fault->write ? HC_PRQ_WRITE : HC_PRQ_READ) | (fault->pasid_present ? HC_PRQ_PASID : 0),
         .address = fault->address.v & ~PAGE_MASK,
         .reason = (uint32_t)fault->class,
         .detail = fault->code,
@@ -152,13 +153,15 @@ const struct iommu_events device_events = {
     .failed = on_failed,
 };
 
-/* --- Calls --------------------------------------------------------------------------------------- */
+/* --- Calls ---------------------------------------------------------------------------------------
+ */
 
 static uint32_t flags_of(const struct device *d)
 {
     const struct iommu_caps *caps = d->caps;
 
-    return (d->io.ats ? HC_DEVICE_ATS : 0) | (d->io.pri ? HC_DEVICE_PRI | HC_DEVICE_NEEDS_IOPF : 0) |
+    return (d->io.ats ? HC_DEVICE_ATS : 0) |
+           (d->io.pri ? HC_DEVICE_PRI | HC_DEVICE_NEEDS_IOPF : 0) |
            (d->io.pasid_bits ? HC_DEVICE_PASID : 0) | (caps->nested ? HC_DEVICE_NESTED : 0) |
            (caps->first_stage_levels & 2 ? HC_DEVICE_FS_5LEVEL : 0) |
            (caps->first_stage_1g ? HC_DEVICE_FS_1G : 0);

@@ -8,7 +8,7 @@
 #include "hv/platform.h"
 
 enum {
-    HEADER = 48,    /* ACPI header, width, flags, reserved */
+    HEADER = 48, /* ACPI header, width, flags, reserved */
     TYPE_DRHD = 0,
     TYPE_RMRR = 1,
     SCOPE_ENDPOINT = 1,
@@ -105,8 +105,7 @@ static enum hv_status unit_add(struct dmar *d, const struct cursor *c, size_t le
     if (!u.base.v || u.base.v & (u.size - 1) || u.base.v + u.size < u.base.v)
         return bad("register base", c->at);
     for (unsigned i = 0; i < d->nunits; i++)
-        if (u.base.v < d->unit[i].base.v + d->unit[i].size &&
-            d->unit[i].base.v < u.base.v + u.size)
+        if (u.base.v < d->unit[i].base.v + d->unit[i].size && d->unit[i].base.v < u.base.v + u.size)
             return bad("overlapping units", c->at);
     if (d->nunits == IOMMU_UNITS_MAX) {
         log_error("vtd", "DMAR table: more than %u units", IOMMU_UNITS_MAX);
@@ -133,13 +132,14 @@ static enum hv_status unit_add(struct dmar *d, const struct cursor *c, size_t le
     return claim(d, 0, 0xffff, index);
 }
 
-/* Reserved memory: nothing is mapped for it. Its devices are BLOCKED like all others until attached. */
+/* Reserved memory: nothing is mapped for it. Its devices are BLOCKED like all others until
+ * attached. */
 static enum hv_status reserved_tell(const struct cursor *c, size_t length)
 {
     if (length < 24)
         return bad("short RMRR", c->at);
-    log_warn("vtd", "RMRR %#llx-%#llx not mapped: its device's DMA there is blocked",
-             (unsigned long long)get(c, 8, 8), (unsigned long long)get(c, 16, 8));
+    log_warn("vtd", "RMRR %#lx-%#lx not mapped: its device's DMA there is blocked",
+             (unsigned long)get(c, 8, 8), (unsigned long)get(c, 16, 8));
     return HV_OK;
 }
 

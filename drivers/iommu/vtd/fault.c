@@ -120,9 +120,9 @@ static void tell(struct iommu_unit *unit, const struct iommu_fault *f)
         dev = v->dev;
     lock_drop(&unit->queue.lock);
     if (log_allowed(&unit->faults.limit, 10))
-        log_warn("vtd", "%s: %02x:%02x.%x pasid %d %s %#llx: %s (%02x)", unit->name, f->rid >> 8,
+        log_warn("vtd", "%s: %02x:%02x.%x pasid %d %s %#lx: %s (%02x)", unit->name, f->rid >> 8,
                  f->rid >> 3 & 31, f->rid & 7, f->pasid_present ? (int)f->pasid : -1,
-                 f->write ? "write" : "read", (unsigned long long)f->address.v, f->text, f->code);
+                 f->write ? "write" : "read", (unsigned long)f->address.v, f->text, f->code);
     unit->events->fault(dev, f);
 }
 

@@ -2,10 +2,11 @@
 /*
  * Errors of the invalidation queue (6.5.2.11).
  *
- * ITE: a device TLB did not answer. Hardware has thrown away every wait it had fetched and guarantees
- * nothing of what lies behind the oldest device-TLB descriptor. The device is cut off; everything
- * fetched and not known to be complete is put in again at the tail, without what is for that device.
- * IQE: a descriptor of ours is wrong. It is replaced by one that does nothing, and its owner told.
+ * ITE: a device TLB did not answer. Hardware has thrown away every wait it had fetched and
+ * guarantees nothing of what lies behind the oldest device-TLB descriptor. The device is cut off;
+ * everything fetched and not known to be complete is put in again at the tail, without what is for
+ * that device. IQE: a descriptor of ours is wrong. It is replaced by one that does nothing, and its
+ * owner told.
  */
 #include "drivers/iommu/vtd/queue_error.h"
 
@@ -101,8 +102,8 @@ static bool device_timeout(struct iommu_unit *unit, uint64_t record)
             if (vtd_desc_is_dtlb(read_desc(q, p), &rid))
                 break;
     }
-    log_error("vtd", "%s: device %02x:%02x.%x: TLB invalidation not answered", unit->name,
-              rid >> 8, rid >> 3 & 31, rid & 7);
+    log_error("vtd", "%s: device %02x:%02x.%x: TLB invalidation not answered", unit->name, rid >> 8,
+              rid >> 3 & 31, rid & 7);
     uint64_t from = q->done < head ? q->done : head;
     forget_device(q, head, rid);
     put_again(q, from, head, rid);
@@ -122,8 +123,8 @@ static void bad_descriptor(struct iommu_unit *unit, uint64_t record)
     struct vtd_queue *q = &unit->queue;
     uint64_t p = head_position(unit);
     struct vtd_desc d = read_desc(q, p);
-    log_error("vtd", "%s: descriptor refused, reason %u: %016llx %016llx", unit->name,
-              (unsigned)(record & 15), (unsigned long long)d.q0, (unsigned long long)d.q1);
+    log_error("vtd", "%s: descriptor refused, reason %u: %016lx %016lx", unit->name,
+              (unsigned)(record & 15), (unsigned long)d.q0, (unsigned long)d.q1);
     uint64_t lost = q->next;
     for (uint64_t at = p + 1; at < q->tail; at++) { /* the wait that covers it */
         struct vtd_desc wait = read_desc(q, at);
@@ -167,19 +168,17 @@ void vtd_queue_blame(struct iommu_unit *unit)
     struct vtd_queue *q = &unit->queue;
     uint64_t oldest = q->oldest;
     if (!q->stuck)
-        log_error("vtd", "%s: queue stuck: wait %llu of %llu, IQH %llx IQT %llx FSTS %x", unit->name,
-                  (unsigned long long)oldest, (unsigned long long)q->next - 1,
-                  (unsigned long long)reg_read64(unit->regs, VTD_IQH),
-                  (unsigned long long)reg_read64(unit->regs, VTD_IQT),
-                  reg_read32(unit->regs, VTD_FSTS));
+        log_error("vtd", "%s: queue stuck: wait %lu of %lu, IQH %lx IQT %lx FSTS %x", unit->name,
+                  (unsigned long)oldest, (unsigned long)q->next - 1,
+                  (unsigned long)reg_read64(unit->regs, VTD_IQH),
+                  (unsigned long)reg_read64(unit->regs, VTD_IQT), reg_read32(unit->regs, VTD_FSTS));
     q->stuck = true;
     if (oldest == q->next)
         return;
     rid_t rid;
     bool any = false;
     for (uint64_t p = q->done, end = q->end[oldest % QUEUE_WAITS]; p < end; p++)
-        if (vtd_desc_is_dtlb(read_desc(q, p), &rid) &&
-            q->tail - q->done < QUEUE_ENTRIES - 8)
+        if (vtd_desc_is_dtlb(read_desc(q, p), &rid) && q->tail - q->done < QUEUE_ENTRIES - 8)
             any |= cut(unit, rid, HV_ETIMEDOUT);
     if (any) {
         close_tail(unit);

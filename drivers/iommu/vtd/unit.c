@@ -2,16 +2,17 @@
 /*
  * One remapping unit: probe, take-over, commands (9.1, 9.2 of the programming order in 11.4.4.1).
  *
- * Firmware may hand over with anything on. The order of take-over keeps devices from memory throughout:
- * tables are switched under TE where hardware can do it, else protected memory ranges cover the moment.
+ * Firmware may hand over with anything on. The order of take-over keeps devices from memory
+ * throughout: tables are switched under TE where hardware can do it, else protected memory ranges
+ * cover the moment.
  */
 #include "drivers/iommu/vtd/unit.h"
 
 #include <stdio.h>
 
 #include "drivers/iommu/vtd/device.h"
-#include "drivers/iommu/vtd/inval.h"
 #include "drivers/iommu/vtd/intremap.h"
+#include "drivers/iommu/vtd/inval.h"
 #include "hv/log.h"
 
 enum hv_status vtd_wait32(volatile void *regs, struct reg32 reg, uint32_t mask, uint32_t value)
@@ -44,8 +45,8 @@ enum hv_status vtd_unit_command(struct iommu_unit *unit, uint32_t bit, bool on)
     return vtd_wait32(unit->regs, VTD_GSTS, bit, on ? bit : 0);
 }
 
-enum hv_status vtd_unit_probe(struct iommu_unit *unit, unsigned index, paddr_t base,
-                              uint64_t size, const struct iommu_events *events)
+enum hv_status vtd_unit_probe(struct iommu_unit *unit, unsigned index, paddr_t base, uint64_t size,
+                              const struct iommu_events *events)
 {
     snprintf(unit->name, sizeof unit->name, "vtd%u", index);
     unit->base = base;
@@ -57,7 +58,7 @@ enum hv_status vtd_unit_probe(struct iommu_unit *unit, unsigned index, paddr_t b
         return HV_ENOMEM;
     uint64_t cap = reg_read64(unit->regs, VTD_CAP), ecap = reg_read64(unit->regs, VTD_ECAP);
     if (cap == UINT64_MAX && ecap == UINT64_MAX) {
-        log_error("vtd", "%s: no unit at %#llx", unit->name, (unsigned long long)base.v);
+        log_error("vtd", "%s: no unit at %#lx", unit->name, (unsigned long)base.v);
         return HV_EINVAL;
     }
     vtd_caps_decode(reg_read32(unit->regs, VTD_VER), cap, ecap, &unit->hw);
@@ -69,9 +70,8 @@ enum hv_status vtd_unit_probe(struct iommu_unit *unit, unsigned index, paddr_t b
     vtd_caps_publish(&unit->hw, &unit->caps);
     unit->caps.name = unit->name;
     unit->caps.index = index;
-    log_info("vtd", "%s: at %#llx, version %x, cap %llx, ecap %llx", unit->name,
-             (unsigned long long)base.v, unit->hw.version, (unsigned long long)cap,
-             (unsigned long long)ecap);
+    log_info("vtd", "%s: at %#lx, version %x, cap %lx, ecap %lx", unit->name, (unsigned long)base.v,
+             unit->hw.version, (unsigned long)cap, (unsigned long)ecap);
     return vtd_caps_check(&unit->hw, unit->name);
 }
 
