@@ -4,7 +4,6 @@
  * boot that fails starts none.
  */
 #include "arch/x86/arch.h"
-#include "arch/x86/timer.h"
 #include "arch/x86/vcpu.h"
 #include "hv/acpi.h"
 #include "hv/device.h"
@@ -94,15 +93,8 @@ static void start_iommu(const struct bootinfo *boot)
     }
 }
 
-static void tick(struct timer *t)
-{
-    iopf_tick();
-    timer_set(t, time_now() + TICK_US * time_ticks_per_us());
-}
-
 static void create_vms(const struct bootinfo *boot)
 {
-    static struct timer timer = { .fn = tick };
     unsigned devices = 0;
 
     iopf_set_deadline(boot->page_request_deadline_ms);
@@ -114,7 +106,7 @@ static void create_vms(const struct bootinfo *boot)
         devices += vm->ndevices;
     }
     if (devices)
-        tick(&timer);
+        platform_periodic(iopf_tick, TICK_US);
 }
 
 void hv_main(const struct bootinfo *boot)
