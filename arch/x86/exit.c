@@ -23,13 +23,13 @@ enum { VECTOR_UD = 6, VECTOR_GP = 13 };
 #define complain(v, format, ...)                                                                   \
     do {                                                                                           \
         if (log_allowed(&(v)->complaints, COMPLAINTS))                                             \
-            log_warn((v)->vm->name, "vCPU %u at %llx: " format, (v)->index,                        \
-                     (unsigned long long)(v)->rip __VA_OPT__(, ) __VA_ARGS__);                     \
+            log_warn((v)->vm->name, "vCPU %u at %lx: " format, (v)->index,                        \
+                     (unsigned long)(v)->rip __VA_OPT__(, ) __VA_ARGS__);                     \
     } while (0)
 
 static void triple_fault(struct vcpu *v)
 {
-    log_error(v->vm->name, "vCPU %u: triple fault at %llx", v->index, (unsigned long long)v->rip);
+    log_error(v->vm->name, "vCPU %u: triple fault at %lx", v->index, (unsigned long)v->rip);
     vm_end(v->vm, VM_END_TRIPLE_FAULT, 0);
 }
 
@@ -107,7 +107,7 @@ static void on_msr_write(struct vcpu *v, const struct vcpu_exit *)
     uint32_t msr = (uint32_t)v->reg[REG_RCX];
 
     if (!msr_write(v, msr, edx_eax(v))) {
-        complain(v, "WRMSR %x = %llx refused", msr, (unsigned long long)edx_eax(v));
+        complain(v, "WRMSR %x = %lx refused", msr, (unsigned long)edx_eax(v));
         raise(v, VECTOR_GP, true, 0);
         return;
     }
@@ -152,11 +152,11 @@ static void on_xsetbv(struct vcpu *v, const struct vcpu_exit *)
 
 static void on_memory(struct vcpu *v, const struct vcpu_exit *e)
 {
-    complain(v, "%s %llx, which is not its memory",
+    complain(v, "%s %lx, which is not its memory",
              e->memory.fetch ? "runs at"
              : e->memory.write ? "writes"
                                : "reads",
-             (unsigned long long)e->memory.gpa);
+             (unsigned long)e->memory.gpa);
     raise(v, VECTOR_GP, true, 0);
 }
 
@@ -183,7 +183,7 @@ static void on_skip(struct vcpu *v, const struct vcpu_exit *)
 
 static void on_undefined(struct vcpu *v, const struct vcpu_exit *e)
 {
-    complain(v, "instruction not offered, exit code %llx", (unsigned long long)e->raw.code);
+    complain(v, "instruction not offered, exit code %lx", (unsigned long)e->raw.code);
     raise(v, VECTOR_UD, false, 0);
 }
 
@@ -199,8 +199,8 @@ static void on_shutdown(struct vcpu *v, const struct vcpu_exit *)
 
 static void on_bad_state(struct vcpu *v, const struct vcpu_exit *e)
 {
-    log_error(v->vm->name, "vCPU %u: entry at %llx refused, exit code %llx", v->index,
-              (unsigned long long)v->rip, (unsigned long long)e->raw.code);
+    log_error(v->vm->name, "vCPU %u: entry at %lx refused, exit code %lx", v->index,
+              (unsigned long)v->rip, (unsigned long)e->raw.code);
     vm_end(v->vm, VM_END_BAD_STATE, e->raw.code);
 }
 

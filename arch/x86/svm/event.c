@@ -6,9 +6,13 @@
 #include "arch/x86/svm/svm.h"
 
 #define RFLAGS_IF 0x200ull
+#define RFLAGS_TF 0x100ull
 #define SHADOW    1ull
+#define DR6_CLEAR 0xffff0ff0ull
+#define DR6_HIT   0x000full
+#define DR6_STEP  0x4000ull
 
-enum { VECTOR_BP = 3, VECTOR_OF = 4, VECTOR_DF = 8, VECTOR_PF = 14 };
+enum { VECTOR_DB = 1, VECTOR_BP = 3, VECTOR_OF = 4, VECTOR_DF = 8, VECTOR_PF = 14 };
 
 static struct vmcb *vmcb_of(struct vcpu *v)
 {
@@ -56,14 +60,49 @@ void svm_iret(struct vcpu *v)
     svm_want_window(v, 0xff);
 }
 
-/* A virtual interrupt that is never taken: it exits as soon as IF and CR8 would allow @vector. */
+/* For IF and the interrupt shadow: a virtual interrupt that is never taken, but exits as soon as it
+ * could be. For CR8: its writes exit. (Hardware would compare V_TPR with the virtual interrupt's
+ * priority at a write; QEMU 11 compares with >= where hardware does with >, and aborts.) */
 void svm_want_window(struct vcpu *v, uint8_t vector)
 {
     struct vmcb *c = vmcb_of(v);
 
-    c->virtual_interrupt &= ~(VINTR_PENDING | VINTR_PRIO);
-    if (vector)
-        c->virtual_interrupt |= VINTR_PENDING | (uint64_t)(vector >> 4) << VINTR_PRIO_SHIFT;
+    c->virtual_interrupt &= ~VINTR_PENDING;
+    c->intercept_cr &= ~INTERCEPT_CR8_WRITE;
+    if (!vector)
+        return;
+    c->intercept_cr |= INTERCEPT_CR8_WRITE;
+    if (vector >> 4 > (c->virtual_interrupt & VINTR_TPR))
+        c->virtual_interrupt |= VINTR_PENDING | VINTR_IGNORE_TPR;
+}
+
+/* Which register holds the value only decode assists would tell, so the guest executes the instruction
+ * itself, and the trap flag brings it back right after. TF is the guest's own again at the next exit,
+ * whichever that is. */
+void svm_cr8_write(struct vcpu *v)
+{
+    struct svm *s = v->backend;
+    struct vmcb *c = s->vmcb;
+
+    svm_want_window(v, 0);
+    s->stepping = true;
+    s->step_tf = c->rflags & RFLAGS_TF;
+    s->step_dr6 = c->dr6;
+    c->rflags |= RFLAGS_TF;
+    c->dr6 = DR6_CLEAR;
+}
+
+bool svm_step_end(struct vcpu *v)
+{
+    struct svm *s = v->backend;
+    struct vmcb *c = s->vmcb;
+    uint64_t hit = c->dr6 & (DR6_HIT | (s->step_tf ? DR6_STEP : 0)); /* what the guest is to see */
+
+    s->stepping = false;
+    c->rflags = (c->rflags & ~RFLAGS_TF) | s->step_tf;
+    c->dr6 = hit ? s->step_dr6 | hit : s->step_dr6;
+    atomic_store_explicit(&v->kicked, true, memory_order_relaxed); /* see what can be delivered */
+    return c->exit_code == VMEXIT_EXCEPTION + VECTOR_DB && !hit;
 }
 
 /* #DE, #TS, #NP, #SS, #GP: two of them make a double fault (SDM 3A table 6-4). */

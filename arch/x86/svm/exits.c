@@ -109,7 +109,8 @@ void svm_intercepts(struct vmcb *c)
     }
 }
 
-/* Codes outside the table: second-stage violations, and what we never asked for. APM 2 15.25.6. */
+/* Codes outside the table: second-stage violations (APM 2 15.25.6), writes of CR8 while an interrupt
+ * waits, and what we never asked for. */
 static void decode_other(struct vcpu *v, const struct vmcb *c, struct vcpu_exit *e)
 {
     if (c->exit_code == VMEXIT_NPF) {
@@ -119,11 +120,16 @@ static void decode_other(struct vcpu *v, const struct vmcb *c, struct vcpu_exit 
         e->memory.fetch = c->exit_info1 & 16;
         return;
     }
+    if (c->exit_code == VMEXIT_CR8_WRITE) {
+        e->kind = EXIT_NONE;
+        svm_cr8_write(v);
+        return;
+    }
     e->kind = EXIT_BAD_STATE;
     e->raw.code = c->exit_code;
-    log_error(v->vm->name, "vCPU %u: VMCB cr0 %llx cr3 %llx cr4 %llx efer %llx rflags %llx", v->index,
-              (unsigned long long)c->cr0, (unsigned long long)c->cr3, (unsigned long long)c->cr4,
-              (unsigned long long)c->efer, (unsigned long long)c->rflags);
+    log_error(v->vm->name, "vCPU %u: VMCB cr0 %lx cr3 %lx cr4 %lx efer %lx rflags %lx", v->index,
+              (unsigned long)c->cr0, (unsigned long)c->cr3, (unsigned long)c->cr4,
+              (unsigned long)c->efer, (unsigned long)c->rflags);
 }
 
 struct vcpu_exit svm_run(struct vcpu *v)
@@ -142,6 +148,10 @@ struct vcpu_exit svm_run(struct vcpu *v)
     c->tlb_control = TLB_KEEP;
     if (c->exit_event & EVENT_VALID)
         svm_redeliver(c);
+    if (s->stepping && svm_step_end(v)) {
+        e.kind = EXIT_NONE;
+        return e;
+    }
 
     uint64_t i = c->exit_code - VMEXIT_EXCEPTION;
     if (i >= ARRAY_SIZE(exits) || !exits[i].known) {

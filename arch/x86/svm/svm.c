@@ -180,6 +180,8 @@ static void svm_reset(struct vcpu *v, const struct vcpu_start *start)
     c->tlb_control = TLB_FLUSH_ALL;
     s->nmi_blocked = false;
     s->iret_rip = IRET_NONE;
+    s->stepping = false;
+    c->intercept_cr = 0;
     c->intercept[(VMEXIT_IRET - 0x60) / 32] &= ~(1u << (VMEXIT_IRET - 0x60) % 32);
 
     memset(v->reg, 0, sizeof(v->reg));

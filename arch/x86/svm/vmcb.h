@@ -78,9 +78,10 @@ static_assert(sizeof(struct vmcb) == 0x1000);
 /* virtual_interrupt, 060h */
 #define VINTR_TPR        0x0full
 #define VINTR_PENDING    (1ull << 8)
-#define VINTR_PRIO_SHIFT 16
-#define VINTR_PRIO       (0xfull << VINTR_PRIO_SHIFT)
+#define VINTR_IGNORE_TPR (1ull << 20)
 #define VINTR_MASKING    (1ull << 24) /* host's IF rules physical interrupts, V_TPR is the guest's CR8 */
+
+#define INTERCEPT_CR8_WRITE (1u << 24) /* intercept_cr */
 
 /* event and exit_event, APM 2 15.20 */
 #define EVENT_VECTOR     0xffull
@@ -99,6 +100,7 @@ static_assert(sizeof(struct vmcb) == 0x1000);
 /* Exit codes, APM 2 appendix C. 040h + vector: exceptions. The others up to 0a3h are the bits of
  * intercept[0..2], counted from 060h. */
 enum vmcb_exit {
+    VMEXIT_CR8_WRITE = 0x018,
     VMEXIT_EXCEPTION = 0x040,
     VMEXIT_INTR = 0x060,
     VMEXIT_NMI = 0x061,
