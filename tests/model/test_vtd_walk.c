@@ -14,7 +14,7 @@
 
 enum { RID = 0x0310, PASID = 0x12345 };
 #define PWSNP (UINT64_C(1) << 23)
-#define HIGH UINT64_C(0x3ffff0000000)   /* an address without memory, below 2^46 */
+#define HIGH  UINT64_C(0x3ffff0000000) /* an address without memory, below 2^46 */
 
 /* Context with everything on, PDTS for 20 bits, RID_PASID 1. */
 #define CTX_ALL UINT64_C(0xe1c)
@@ -106,7 +106,7 @@ static void second_rights(void **state)
     second(PASID, 0);
     bed_map(b, ss_root, 4, 0x1000, 12, page | 1, 3);
     bed_map(b, ss_root, 4, 0x2000, 12, page | 2, 3);
-    bed_map(b, ss_root, 4, 0x3000, 12, page | 4, 3);    /* neither R nor W: not present */
+    bed_map(b, ss_root, 4, 0x3000, 12, page | 4, 3); /* neither R nor W: not present */
     expect_fault(0x85, PASID, VTD_WRITE, 0x1000);
     expect_fault(0x86, PASID, VTD_READ, 0x2000);
     expect_fault(0x86, PASID, VTD_ATOMIC, 0x2000);
@@ -131,12 +131,26 @@ static void second_accumulated(void **state)
 static void second_reserved(void **state)
 {
     (void)state;
-    static const struct { unsigned shift; uint64_t bits; uint8_t reason; } t[] = {
-        { 12, UINT64_C(1) << 46, 0x7a }, { 12, UINT64_C(1) << 51, 0x7a },
-        { 12, UINT64_C(1) << 62, 0x7a }, { 12, UINT64_C(1) << 61, 0 },
-        { 12, UINT64_C(0x1ff) << 52, 0 }, { 12, UINT64_C(1) << 63, 0 },
-        { 12, 0x4, 0 }, { 12, 0x78, 0 }, { 12, 0x80, 0 }, { 12, 0x700, 0 }, { 12, 0x800, 0 },
-        { 21, 0x1000, 0x7a }, { 21, 0x100000, 0x7a }, { 30, 0x20000000, 0x7a }, { 21, 0x800, 0 },
+    static const struct {
+        unsigned shift;
+        uint64_t bits;
+        uint8_t reason;
+    } t[] = {
+        { 12, UINT64_C(1) << 46, 0x7a },
+        { 12, UINT64_C(1) << 51, 0x7a },
+        { 12, UINT64_C(1) << 62, 0x7a },
+        { 12, UINT64_C(1) << 61, 0 },
+        { 12, UINT64_C(0x1ff) << 52, 0 },
+        { 12, UINT64_C(1) << 63, 0 },
+        { 12, 0x4, 0 },
+        { 12, 0x78, 0 },
+        { 12, 0x80, 0 },
+        { 12, 0x700, 0 },
+        { 12, 0x800, 0 },
+        { 21, 0x1000, 0x7a },
+        { 21, 0x100000, 0x7a },
+        { 30, 0x20000000, 0x7a },
+        { 21, 0x800, 0 },
     };
     for (unsigned i = 0; i < sizeof(t) / sizeof(t[0]); i++) {
         uint64_t addr = UINT64_C(0x40000000) * (i + 1);
@@ -270,19 +284,19 @@ static void first_rights(void **state)
 {
     (void)state;
     uint64_t page = bed_page(b);
-    first(2, 1);                        /* SRE, no WPE */
-    bed_map(b, fs_root, 4, 0x1000, 12, page | 5, 7);    /* read-only */
-    bed_map(b, fs_root, 4, 0x2000, 12, page | 3, 7);    /* supervisor */
+    first(2, 1);                                     /* SRE, no WPE */
+    bed_map(b, fs_root, 4, 0x1000, 12, page | 5, 7); /* read-only */
+    bed_map(b, fs_root, 4, 0x2000, 12, page | 3, 7); /* supervisor */
     expect_fault(0x85, 2, VTD_WRITE, 0x1000);
     expect_fault(0x85, 2, VTD_ATOMIC, 0x1000);
     expect_fault(0x81, 2, VTD_READ, 0x2000);
     assert_int_equal(bed_access_priv(b, RID, 2, VTD_WRITE, 0x1000, nullptr), 0);
     assert_int_equal(bed_access_priv(b, RID, 2, VTD_READ, 0x2000, nullptr), 0);
     uint64_t root = fs_root;
-    bed_pe(b, RID, 3, 0x41, 1 | PWSNP, root | 0x11);    /* WPE */
+    bed_pe(b, RID, 3, 0x41, 1 | PWSNP, root | 0x11); /* WPE */
     assert_int_equal(bed_access_priv(b, RID, 3, VTD_WRITE, 0x1000, nullptr), 0x85);
     assert_int_equal(bed_access_priv(b, RID, 3, VTD_WRITE, 0x2000, nullptr), 0);
-    bed_pe(b, RID, 4, 0x41, 1 | PWSNP, root);           /* SPT.6: no SRE */
+    bed_pe(b, RID, 4, 0x41, 1 | PWSNP, root); /* SPT.6: no SRE */
     assert_int_equal(bed_access_priv(b, RID, 4, VTD_READ, 0x1000, nullptr), 0x5d);
     assert_int_equal(bed_access(b, RID, 4, VTD_READ, 0x1000, nullptr), 0);
 }
@@ -304,11 +318,22 @@ static void first_rights_accumulate(void **state)
 static void first_reserved(void **state)
 {
     (void)state;
-    static const struct { unsigned shift; uint64_t bits; uint8_t reason; } t[] = {
-        { 12, UINT64_C(1) << 46, 0x72 }, { 12, UINT64_C(1) << 51, 0x72 },
-        { 12, UINT64_C(0xfff) << 52, 0 }, { 12, 0xa98, 0 }, { 12, 0x100, 0 },
-        { 21, 0x2000, 0x72 }, { 21, 0x100000, 0x72 }, { 21, 0x1000, 0 },
-        { 30, 0x2000, 0x72 }, { 30, 0x20000000, 0x72 }, { 30, 0x1000, 0 },
+    static const struct {
+        unsigned shift;
+        uint64_t bits;
+        uint8_t reason;
+    } t[] = {
+        { 12, UINT64_C(1) << 46, 0x72 },
+        { 12, UINT64_C(1) << 51, 0x72 },
+        { 12, UINT64_C(0xfff) << 52, 0 },
+        { 12, 0xa98, 0 },
+        { 12, 0x100, 0 },
+        { 21, 0x2000, 0x72 },
+        { 21, 0x100000, 0x72 },
+        { 21, 0x1000, 0 },
+        { 30, 0x2000, 0x72 },
+        { 30, 0x20000000, 0x72 },
+        { 30, 0x1000, 0 },
     };
     first(PASID, 0);
     for (unsigned i = 0; i < sizeof(t) / sizeof(t[0]); i++) {
@@ -319,7 +344,7 @@ static void first_reserved(void **state)
     }
     bed_clear_faults(b);
     expect_fault(0x71, PASID, VTD_READ, UINT64_C(0x7f0000000000));
-    bed_put(b, fs_root + 8 * 2, bed_page(b) | 0x87);    /* PS in a PML4E */
+    bed_put(b, fs_root + 8 * 2, bed_page(b) | 0x87); /* PS in a PML4E */
     expect_fault(0x72, PASID, VTD_READ, UINT64_C(2) << 39);
 }
 
@@ -415,7 +440,7 @@ static void nested_beyond(void **state)
     b->next = BED_BASE + 0x100000;
     uint64_t top = bed_page(b);
     ss_root = bed_page(b);
-    bed_pe(b, RID, PASID, ss_root | 0xc5, 6 | PWSNP, top);   /* 39 bits */
+    bed_pe(b, RID, PASID, ss_root | 0xc5, 6 | PWSNP, top); /* 39 bits */
     bed_map(b, ss_root, 3, BED_BASE, 21, BED_BASE | 3, 3);
     bed_put(b, top, (UINT64_C(1) << 39) | 7);
     expect_fault(0x74, PASID, VTD_READ, 0x1000);
@@ -555,13 +580,34 @@ int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
     const struct CMUnitTest tests[] = {
-        T(second_4k), T(second_sizes), T(second_rights), T(second_accumulated),
-        T(second_reserved), T(second_access), T(second_dirty), T(second_no_flags),
-        T(second_flag_faults), T(flag_race), T(first_4k), T(first_extended_accessed),
-        T(first_sizes), T(first_rights), T(first_rights_accumulate), T(first_reserved),
-        T(first_access), T(first_flag_faults), T(output_in_interrupt_range), T(pass_through),
-        T(nested_4k), T(nested_beyond), T(nested_table_rights), T(nested_flag_rights),
-        T(nested_ssade), T(nested_rights), T(denied_is_not_dirty), T(nested_sizes),
+        T(second_4k),
+        T(second_sizes),
+        T(second_rights),
+        T(second_accumulated),
+        T(second_reserved),
+        T(second_access),
+        T(second_dirty),
+        T(second_no_flags),
+        T(second_flag_faults),
+        T(flag_race),
+        T(first_4k),
+        T(first_extended_accessed),
+        T(first_sizes),
+        T(first_rights),
+        T(first_rights_accumulate),
+        T(first_reserved),
+        T(first_access),
+        T(first_flag_faults),
+        T(output_in_interrupt_range),
+        T(pass_through),
+        T(nested_4k),
+        T(nested_beyond),
+        T(nested_table_rights),
+        T(nested_flag_rights),
+        T(nested_ssade),
+        T(nested_rights),
+        T(denied_is_not_dirty),
+        T(nested_sizes),
         T(without_pasid),
     };
     return cmocka_run_group_tests_name("vtd walk", tests, nullptr, nullptr);

@@ -202,7 +202,7 @@ void vtd_cache_drop(struct vtd_model *m, const struct vtd_filter *f)
 void vtd_cache_drop_dma(struct vtd_model *m)
 {
     bool was = m->replaying;
-    m->replaying = true;                /* one sweep: nothing is left to be refilled from */
+    m->replaying = true; /* one sweep: nothing is left to be refilled from */
     vtd_cache_drop(m, &(struct vtd_filter){ .kinds = ~(1u << VTD_IEC) });
     m->replaying = was;
 }

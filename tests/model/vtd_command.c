@@ -125,7 +125,7 @@ static void command_done(struct vtd_model *m)
         enable_ir(m, v >> GSTS_IRES & 1);
     m->gsts = (m->gsts & ~(what & LEVELS)) | (v & what & LEVELS);
     if (!vtd_gsts(m, GSTS_TES) && !vtd_gsts(m, GSTS_IRES))
-        m->frcd_index = 0;              /* 7.2.1 */
+        m->frcd_index = 0; /* 7.2.1 */
     vtd_queue_run(m);
 }
 
@@ -140,10 +140,10 @@ static void global_command(struct vtd_model *m, uint32_t v)
     uint32_t what = ((v ^ m->gsts) & LEVELS) | (v & SHOTS);
     if (__builtin_popcount(what) > 1)
         vtd_complain(m, VTD_RULE_GCMD_TWO_BITS, "GCMD %08x, GSTS %08x", v, m->gsts);
-    uint32_t missing = (vtd_cap(m, CAP_RWBF) ? 0 : 1u << GSTS_WBFS) |
-                       (vtd_ecap(m, ECAP_QI) ? 0 : 1u << GSTS_QIES) |
-                       (vtd_ecap(m, ECAP_IR)
-                            ? 0 : 1u << GSTS_IRES | 1u << GSTS_IRTPS | 1u << GSTS_CFIS);
+    uint32_t missing =
+        (vtd_cap(m, CAP_RWBF) ? 0 : 1u << GSTS_WBFS) |
+        (vtd_ecap(m, ECAP_QI) ? 0 : 1u << GSTS_QIES) |
+        (vtd_ecap(m, ECAP_IR) ? 0 : 1u << GSTS_IRES | 1u << GSTS_IRTPS | 1u << GSTS_CFIS);
     if (what & missing)
         vtd_complain(m, VTD_RULE_GCMD_UNSUPPORTED, "GCMD %08x", v);
     what &= ~missing;
@@ -198,7 +198,7 @@ static void iotlb_command(struct vtd_model *m, uint64_t v)
     if (!(v >> 63) || !reginv_ok(m, "IOTLB") || !g)
         return;
     if (g == 3 && (!vtd_cap(m, CAP_PSI) || am > vtd_bits(m->cfg.cap, 53, 48)))
-        return;                         /* actual granularity 00 */
+        return; /* actual granularity 00 */
     vtd_invalidate_iotlb(m, (unsigned)g, (uint16_t)vtd_bits(v, 47, 32), m->iva & vtd_mask(63, 12),
                          am, m->iva >> 6 & 1);
     m->iotlb |= g << 57;
@@ -209,7 +209,7 @@ static void iotlb_command(struct vtd_model *m, uint64_t v)
 static void protected_memory(struct vtd_model *m, uint32_t v)
 {
     if (!vtd_cap(m, CAP_PLMR) && !vtd_cap(m, CAP_PHMR))
-        return;                         /* read-only without protected regions */
+        return; /* read-only without protected regions */
     if (m->pmen_countdown || m->gcmd_pending)
         vtd_complain(m, VTD_RULE_COMMAND_BUSY, "PMEN");
     m->pmen = (m->pmen & 1) | (v & 0x80000000);
@@ -267,7 +267,7 @@ uint64_t vtd_command_read(const struct vtd_model *m, const struct vtd_reg *r)
     case VTD_R_VER: return m->cfg.version;
     case VTD_R_CAP: return m->cfg.cap;
     case VTD_R_ECAP: return m->cfg.ecap;
-    case VTD_R_GCMD: return 0;          /* write-only: undefined */
+    case VTD_R_GCMD: return 0; /* write-only: undefined */
     case VTD_R_GSTS: return m->gsts;
     case VTD_R_RTADDR: return m->rtaddr;
     case VTD_R_CCMD: return m->ccmd;
@@ -301,7 +301,7 @@ uint64_t vtd_command_read(const struct vtd_model *m, const struct vtd_reg *r)
     case VTD_R_PEUADDR: return m->page_event.uaddr;
     case VTD_R_RDTC: return m->rdtc;
     case VTD_R_FRCD: return m->frcd[r->index / 2][r->index % 2];
-    case VTD_R_IVA: return 0;           /* write-only: undefined */
+    case VTD_R_IVA: return 0; /* write-only: undefined */
     case VTD_R_IOTLB: return m->iotlb;
     case VTD_R_MTRR: return m->mtrr[r->index];
     }

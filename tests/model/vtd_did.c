@@ -57,7 +57,7 @@ void vtd_did_enter(struct vtd_model *m, struct vtd_entry *e)
     struct vtd_did now = meaning(e);
     bool differs = d->second_stage != now.second_stage || d->ssptptr != now.ssptptr ||
                    d->aw != now.aw || d->ssade != now.ssade;
-    if ((d->entries || d->tlb) && differs) {
+    if ((d->entries || d->tlb) && differs && !m->replaying) {
         if (!d->entries)
             vtd_complain(m, VTD_RULE_DID_STALE, "DID %u, %u translations cached", e->tag_did,
                          d->tlb);

@@ -7,33 +7,82 @@
 
 /* code, qualified, answer to a translation request */
 static const struct vtd_reason reasons[] = {
-    { 0x08, false, ANS_CA },   { 0x01, false, ANS_UR },   { 0x0a, false, ANS_CA },
-    { 0x09, false, ANS_CA },   { 0x02, true, ANS_UR },    { 0x0b, true, ANS_CA },
-    { 0x03, true, ANS_CA },    { 0x0d, true, ANS_UR },    { 0x07, true, ANS_CA },
-    { 0x0c, true, ANS_CA },    { 0x04, true, ANS_NONE },  { 0x05, true, ANS_PERM },
-    { 0x06, true, ANS_PERM },  { 0x0e, true, ANS_CA },    { 0x30, false, ANS_CA },
-    { 0x31, false, ANS_UR },   { 0x32, false, ANS_NA },   { 0x33, false, ANS_UR },
-    { 0x38, false, ANS_CA },   { 0x39, false, ANS_UR },   { 0x3a, false, ANS_CA },
-    { 0x40, false, ANS_CA },   { 0x41, true, ANS_UR },    { 0x42, true, ANS_CA },
-    { 0x43, true, ANS_CA },    { 0x44, true, ANS_UR },    { 0x45, true, ANS_UR },
-    { 0x46, true, ANS_UR },    { 0x47, true, ANS_NA },    { 0x48, true, ANS_UR },
-    { 0x49, true, ANS_NA },    { 0x50, false, ANS_CA },   { 0x51, true, ANS_NONE },
-    { 0x52, true, ANS_CA },    { 0x58, false, ANS_CA },   { 0x59, true, ANS_NONE },
-    { 0x5a, true, ANS_CA },    { 0x5b, true, ANS_CA },    { 0x5d, true, ANS_NONE },
-    { 0x70, true, ANS_NONE },  { 0x71, true, ANS_NONE },  { 0x72, true, ANS_NONE },
-    { 0x73, true, ANS_NONE },  { 0x74, true, ANS_NONE },  { 0x75, true, ANS_NONE },
-    { 0x76, true, ANS_NONE },  { 0x77, true, ANS_NONE },  { 0x90, true, ANS_NONE },
-    { 0x91, true, ANS_NONE_LOGGED },                      { 0x78, true, ANS_CA },
-    { 0x79, true, ANS_NONE },  { 0x7a, true, ANS_CA },    { 0x7b, true, ANS_CA },
-    { 0x7c, true, ANS_CA },    { 0x7d, true, ANS_CA },    { 0x80, true, ANS_NONE },
-    { 0x81, true, ANS_NONE },  { 0x83, true, ANS_NONE },  { 0x84, true, ANS_NONE },
-    { 0x85, true, ANS_PERM },  { 0x86, true, ANS_PERM },  { 0x87, true, ANS_CA },
+    { 0x08, false, ANS_CA },
+    { 0x01, false, ANS_UR },
+    { 0x0a, false, ANS_CA },
+    { 0x09, false, ANS_CA },
+    { 0x02, true, ANS_UR },
+    { 0x0b, true, ANS_CA },
+    { 0x03, true, ANS_CA },
+    { 0x0d, true, ANS_UR },
+    { 0x07, true, ANS_CA },
+    { 0x0c, true, ANS_CA },
+    { 0x04, true, ANS_NONE },
+    { 0x05, true, ANS_PERM },
+    { 0x06, true, ANS_PERM },
+    { 0x0e, true, ANS_CA },
+    { 0x30, false, ANS_CA },
+    { 0x31, false, ANS_UR },
+    { 0x32, false, ANS_NA },
+    { 0x33, false, ANS_UR },
+    { 0x38, false, ANS_CA },
+    { 0x39, false, ANS_UR },
+    { 0x3a, false, ANS_CA },
+    { 0x40, false, ANS_CA },
+    { 0x41, true, ANS_UR },
+    { 0x42, true, ANS_CA },
+    { 0x43, true, ANS_CA },
+    { 0x44, true, ANS_UR },
+    { 0x45, true, ANS_UR },
+    { 0x46, true, ANS_UR },
+    { 0x47, true, ANS_NA },
+    { 0x48, true, ANS_UR },
+    { 0x49, true, ANS_NA },
+    { 0x50, false, ANS_CA },
+    { 0x51, true, ANS_NONE },
+    { 0x52, true, ANS_CA },
+    { 0x58, false, ANS_CA },
+    { 0x59, true, ANS_NONE },
+    { 0x5a, true, ANS_CA },
+    { 0x5b, true, ANS_CA },
+    { 0x5d, true, ANS_NONE },
+    { 0x70, true, ANS_NONE },
+    { 0x71, true, ANS_NONE },
+    { 0x72, true, ANS_NONE },
+    { 0x73, true, ANS_NONE },
+    { 0x74, true, ANS_NONE },
+    { 0x75, true, ANS_NONE },
+    { 0x76, true, ANS_NONE },
+    { 0x77, true, ANS_NONE },
+    { 0x90, true, ANS_NONE },
+    { 0x91, true, ANS_NONE_LOGGED },
+    { 0x78, true, ANS_CA },
+    { 0x79, true, ANS_NONE },
+    { 0x7a, true, ANS_CA },
+    { 0x7b, true, ANS_CA },
+    { 0x7c, true, ANS_CA },
+    { 0x7d, true, ANS_CA },
+    { 0x80, true, ANS_NONE },
+    { 0x81, true, ANS_NONE },
+    { 0x83, true, ANS_NONE },
+    { 0x84, true, ANS_NONE },
+    { 0x85, true, ANS_PERM },
+    { 0x86, true, ANS_PERM },
+    { 0x87, true, ANS_CA },
     { 0x89, true, ANS_UR },
     /* interrupt remapping */
-    { 0x20, false, ANS_NA },   { 0x21, false, ANS_NA },   { 0x22, true, ANS_NA },
-    { 0x23, false, ANS_NA },   { 0x24, true, ANS_NA },    { 0x25, false, ANS_NA },
-    { 0x26, true, ANS_NA },    { 0x27, true, ANS_NA },    { 0x28, true, ANS_NA },
-    { 0x29, false, ANS_NA },   { 0x2a, false, ANS_NA },   { 0x2b, false, ANS_NA },
+    { 0x20, false, ANS_NA },
+    { 0x21, false, ANS_NA },
+    { 0x22, true, ANS_NA },
+    { 0x23, false, ANS_NA },
+    { 0x24, true, ANS_NA },
+    { 0x25, false, ANS_NA },
+    { 0x26, true, ANS_NA },
+    { 0x27, true, ANS_NA },
+    { 0x28, true, ANS_NA },
+    { 0x29, false, ANS_NA },
+    { 0x2a, false, ANS_NA },
+    { 0x2b, false, ANS_NA },
 };
 
 const struct vtd_reason *vtd_reason(uint8_t code)
@@ -53,8 +102,8 @@ static void event_send(struct vtd_model *m, struct vtd_event *e)
 {
     e->ctl &= ~(uint32_t)BIT64(EVENT_IP);
     bool x2apic = vtd_ecap(m, ECAP_EIM);
-    if (!vtd_is_fee(e->addr) || (e->addr & 0xff3) || (e->data & ~0x1ffu) ||
-        (e->uaddr & 0xff) || (e->uaddr && !x2apic))
+    if (!vtd_is_fee(e->addr) || (e->addr & 0xff3) || (e->data & ~0x1ffu) || (e->uaddr & 0xff) ||
+        (e->uaddr && !x2apic))
         vtd_complain(m, VTD_RULE_EVENT_MSI, "address %08x %08x data %08x", e->uaddr, e->addr,
                      e->data);
     if (m->bus.interrupt)
@@ -92,8 +141,8 @@ bool vtd_fault_ppf(const struct vtd_model *m)
 
 static bool quiet_so_far(const struct vtd_model *m)
 {
-    uint32_t any = (uint32_t)(BIT64(FSTS_PFO) | BIT64(FSTS_IQE) | BIT64(FSTS_ICE) |
-                              BIT64(FSTS_ITE));
+    uint32_t any =
+        (uint32_t)(BIT64(FSTS_PFO) | BIT64(FSTS_IQE) | BIT64(FSTS_ICE) | BIT64(FSTS_ITE));
     return !(m->fsts & any) && !vtd_fault_ppf(m);
 }
 
@@ -145,8 +194,10 @@ void vtd_fault_report(struct vtd_model *m, const struct vtd_ask *ask, uint8_t co
     if (ask->with_pasid && vtd_ecap(m, ECAP_PASID))
         q1 |= (uint64_t)ask->privileged << 29 | BIT64(31) | (uint64_t)ask->req_pasid << 40;
     /* Bits beyond the largest AGAW are reserved (11.4.7.6). */
-    unsigned top = (m->cfg.cap >> 11 & 1) ? 57 : (m->cfg.cap >> 10 & 1) ? 48
-                   : (m->cfg.cap >> 9 & 1) ? 39 : 64;
+    unsigned top = (m->cfg.cap >> 11 & 1)   ? 57
+                   : (m->cfg.cap >> 10 & 1) ? 48
+                   : (m->cfg.cap >> 9 & 1)  ? 39
+                                            : 64;
     uint64_t info = ask->addr & vtd_mask(63, 12);
     if (top < 64)
         info &= BIT64(top) - 1;

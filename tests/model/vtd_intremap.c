@@ -17,11 +17,9 @@ static bool source_ok(const uint64_t irte[2], uint16_t rid)
     static const uint16_t ignore[4] = { 0, 4, 6, 7 };
     uint16_t sid = (uint16_t)irte[1];
     switch (vtd_bits(irte[1], 19, 18)) {
-    case 0:
-        return true;
-    case 1:
-        return !((rid ^ sid) & (uint16_t)~ignore[vtd_bits(irte[1], 17, 16)]);
-    case 2:                             /* start bus in 15:8, end bus in 7:0 */
+    case 0: return true;
+    case 1: return !((rid ^ sid) & (uint16_t)~ignore[vtd_bits(irte[1], 17, 16)]);
+    case 2: /* start bus in 15:8, end bus in 7:0 */
         return rid >> 8 >= sid >> 8 && rid >> 8 <= (sid & 0xff);
     }
     return false;
@@ -136,7 +134,7 @@ static uint8_t remap(struct vtd_model *m, uint16_t rid, uint64_t addr, uint32_t 
     bool shv = addr >> 3 & 1;
     if (vtd_ecap(m, ECAP_EIMER) && !eime(m))
         return 0x2a;
-    if (!(addr >> 4 & 1)) {             /* compatibility format */
+    if (!(addr >> 4 & 1)) { /* compatibility format */
         if (eime(m) || !vtd_gsts(m, GSTS_CFIS))
             return 0x25;
         if (m->bus.interrupt)

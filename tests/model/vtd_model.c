@@ -16,8 +16,8 @@ uint64_t vtd_random(struct vtd_model *m)
 
 /* Offered by the specification, not by this model. */
 static const uint64_t unsupported_cap = BIT64(CAP_ECMDS);
-static const uint64_t unsupported_ecap = BIT64(ECAP_VCS) | BIT64(ECAP_TDXCS) | BIT64(ECAP_PMS) |
-                                         BIT64(ECAP_HPTS);
+static const uint64_t unsupported_ecap =
+    BIT64(ECAP_VCS) | BIT64(ECAP_TDXCS) | BIT64(ECAP_PMS) | BIT64(ECAP_HPTS);
 
 struct vtd_model *vtd_model_create(const struct vtd_model_config *config,
                                    const struct vtd_model_bus *bus)
@@ -38,7 +38,7 @@ struct vtd_model *vtd_model_create(const struct vtd_model_config *config,
         return nullptr;
     }
     m->fault_event.ctl = m->inv_event.ctl = m->page_event.ctl = 0x80000000;
-    m->mtrr[0] = 0x50a;                 /* ten variable ranges, fixed ranges, WC */
+    m->mtrr[0] = 0x50a; /* ten variable ranges, fixed ranges, WC */
     m->last_was_wait = true;
     return m;
 }
@@ -63,13 +63,17 @@ void vtd_model_run(struct vtd_model *m)
 struct vtd_model_config vtd_model_default_config(void)
 {
     struct vtd_model_config c = {
-        .version = 0x60, .haw = 46, .cache_hard = true, .slow = 0, .seed = 1,
+        .version = 0x60,
+        .haw = 46,
+        .cache_hard = true,
+        .slow = 0,
+        .seed = 1,
     };
-    c.cap = 6                               /* 16-bit domain-ids */
-            | UINT64_C(0xe) << 8            /* 39, 48, 57 bits */
-            | UINT64_C(56) << 16            /* MGAW 57 */
+    c.cap = 6                    /* 16-bit domain-ids */
+            | UINT64_C(0xe) << 8 /* 39, 48, 57 bits */
+            | UINT64_C(56) << 16 /* MGAW 57 */
             | BIT64(CAP_ZLR) | UINT64_C(0x60) << 24 | UINT64_C(3) << 34 | BIT64(CAP_PSI) |
-            UINT64_C(7) << 40               /* eight fault records at 0x600 */
+            UINT64_C(7) << 40 /* eight fault records at 0x600 */
             | UINT64_C(18) << 48 | BIT64(54) | BIT64(55) | BIT64(CAP_FS1GP) | BIT64(CAP_FS5LP) |
             BIT64(CAP_ESIRTPS) | BIT64(CAP_ESRTPS);
     c.ecap = BIT64(ECAP_C) | BIT64(ECAP_QI) | BIT64(ECAP_DT) | BIT64(ECAP_IR) | BIT64(ECAP_EIM) |

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * A software VT-d remapping unit, written from the specification (5.10) alone. It is strict: whatever
- * the specification forbids software to do is reported through `complain`, and fails the test. It
- * caches as hard as hardware may: an entry stays until the exact descriptor that must remove it.
- * Single threaded: the caller serialises. Used by host unit tests, fuzzers and the vfio-user server.
+ * A software VT-d remapping unit, written from the specification (5.10) alone. It is strict:
+ * whatever the specification forbids software to do is reported through `complain`, and fails the
+ * test. It caches as hard as hardware may: an entry stays until the exact descriptor that must
+ * remove it. Single threaded: the caller serialises. Used by host unit tests, fuzzers and the
+ * vfio-user server.
  */
 #ifndef TESTS_MODEL_VTD_MODEL_H
 #define TESTS_MODEL_VTD_MODEL_H
@@ -23,7 +24,8 @@ struct vtd_model_bus {
     /* 64-bit compare and swap; *expected is updated on mismatch, as C11 does. */
     bool (*cas64)(void *ctx, uint64_t hpa, uint64_t *expected, uint64_t desired, bool *swapped);
     /* An interrupt message leaves the unit (already remapped, or an event of its own). Destination
-     * id: 7:0 in addr 19:12, 31:8 in addr 63:40. A remapped one has the level bit (14) set (5.1.4). */
+     * id: 7:0 in addr 19:12, 31:8 in addr 63:40. A remapped one has the level bit (14) set (5.1.4).
+     */
     void (*interrupt)(void *ctx, uint64_t addr, uint32_t data);
     /* Device-TLB invalidation reaches a device. pasid < 0: without PASID; global: all PASIDs.
      * size 0 means the whole address space (addr is 0 then).
@@ -38,12 +40,12 @@ struct vtd_model_bus {
 };
 
 struct vtd_model_config {
-    uint32_t version;      /* VER, e.g. 0x60 */
-    uint64_t cap, ecap;    /* as read by software */
-    uint8_t  haw;          /* host address width, bits */
-    bool     cache_hard;   /* keep stale entries as long as allowed (default in tests) */
-    uint32_t slow;         /* commands need this many status reads before they show done */
-    uint64_t seed;         /* choices the specification leaves open */
+    uint32_t version;   /* VER, e.g. 0x60 */
+    uint64_t cap, ecap; /* as read by software */
+    uint8_t haw;        /* host address width, bits */
+    bool cache_hard;    /* keep stale entries as long as allowed (default in tests) */
+    uint32_t slow;      /* commands need this many status reads before they show done */
+    uint64_t seed;      /* choices the specification leaves open */
 };
 
 struct vtd_model *vtd_model_create(const struct vtd_model_config *config,
@@ -55,21 +57,23 @@ struct vtd_model_config vtd_model_default_config(void);
 /* Register access by software. size: 4 or 8, aligned. */
 uint64_t vtd_model_mmio_read(struct vtd_model *m, uint32_t offset, unsigned size);
 void vtd_model_mmio_write(struct vtd_model *m, uint32_t offset, unsigned size, uint64_t value);
-/* Let time pass: the unit does pending work (queue, one-shot commands). Register access does too. */
+/* Let time pass: the unit does pending work (queue, one-shot commands). Register access does too.
+ */
 void vtd_model_run(struct vtd_model *m);
 
 enum vtd_access { VTD_READ, VTD_WRITE, VTD_ATOMIC };
 
 struct vtd_request {
     uint16_t rid;
-    bool     pasid_present, privileged, translated; /* translated: AT = 10 */
+    bool pasid_present, privileged, translated; /* translated: AT = 10 */
     uint32_t pasid;
     enum vtd_access access;
-    uint64_t addr;         /* one request never crosses a 4 KiB page */
+    uint64_t addr; /* one request never crosses a 4 KiB page */
 };
 
-/* Blocked as Unsupported Request without a fault reason: AT != 00 while TES = 0, a translated request
- * with PASID that the unit does not take, a protected memory region, no memory at the address. */
+/* Blocked as Unsupported Request without a fault reason: AT != 00 while TES = 0, a translated
+ * request with PASID that the unit does not take, a protected memory region, no memory at the
+ * address. */
 #define VTD_BLOCKED 0xff
 
 /* An untranslated (or translated) memory request. On success *hpa is where it lands.
@@ -84,9 +88,9 @@ uint8_t vtd_model_dma(struct vtd_model *m, const struct vtd_request *req, void *
 enum vtd_completion { VTD_TC_SUCCESS, VTD_TC_UR, VTD_TC_CA };
 struct vtd_translation {
     enum vtd_completion status;
-    bool     r, w, u, n, priv;   /* permissions granted, untranslated-only, non-snoop, privileged */
-    uint64_t hpa;                /* page base */
-    uint64_t size;               /* bytes, power of two */
+    bool r, w, u, n, priv; /* permissions granted, untranslated-only, non-snoop, privileged */
+    uint64_t hpa;          /* page base */
+    uint64_t size;         /* bytes, power of two */
 };
 /* An ATS translation request (AT = 01). no_write: the NW flag. */
 void vtd_model_translate(struct vtd_model *m, const struct vtd_request *req, bool no_write,
@@ -94,7 +98,7 @@ void vtd_model_translate(struct vtd_model *m, const struct vtd_request *req, boo
 
 struct vtd_page_request {
     uint16_t rid, prgi;
-    bool     pasid_present, privileged, read, write, lpig;
+    bool pasid_present, privileged, read, write, lpig;
     uint32_t pasid;
     uint64_t addr;
 };

@@ -12,8 +12,8 @@ enum { GROUPS = 1 << 12 };
 struct vtd_group {
     struct vtd_group *next;
     uint64_t key;
-    uint32_t owed;                      /* last requests delivered, not yet answered */
-    bool     open, answered;            /* requests seen without LPIG; answered before */
+    uint32_t owed;       /* last requests delivered, not yet answered */
+    bool open, answered; /* requests seen without LPIG; answered before */
 };
 
 static uint64_t group_key(uint16_t rid, bool pp, uint32_t pasid, uint16_t prgi)
@@ -64,7 +64,7 @@ void vtd_prq_respond(struct vtd_model *m, uint16_t rid, bool pp, uint32_t pasid,
         g->owed--;
         g->answered = true;
     } else {
-        enum vtd_rule rule = g && g->open ? VTD_RULE_RESPONSE_EARLY
+        enum vtd_rule rule = g && g->open       ? VTD_RULE_RESPONSE_EARLY
                              : g && g->answered ? VTD_RULE_RESPONSE_TWICE
                                                 : VTD_RULE_RESPONSE_UNKNOWN;
         vtd_complain(m, rule, "device %04x PASID %d group %u", rid, pp ? (int)pasid : -1, prgi);
@@ -135,11 +135,16 @@ static void write_request(struct vtd_model *m, const struct vtd_page_request *re
 void vtd_model_page_request(struct vtd_model *m, const struct vtd_page_request *req)
 {
     if (!vtd_gsts(m, GSTS_TES) || !vtd_ecap(m, ECAP_PRS))
-        return;                         /* a message to nobody */
+        return; /* a message to nobody */
     struct vtd_ask ask = {
-        .kind = ASK_PAGE, .rid = req->rid, .with_pasid = req->pasid_present,
-        .privileged = req->pasid_present && req->privileged, .req_pasid = req->pasid & 0xfffff,
-        .addr = req->addr, .read = req->read, .write = req->write,
+        .kind = ASK_PAGE,
+        .rid = req->rid,
+        .with_pasid = req->pasid_present,
+        .privileged = req->pasid_present && req->privileged,
+        .req_pasid = req->pasid & 0xfffff,
+        .addr = req->addr,
+        .read = req->read,
+        .write = req->write,
     };
     uint8_t r = vtd_tables_context(m, &ask);
     if (!r)

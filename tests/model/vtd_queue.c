@@ -30,8 +30,8 @@ static unsigned desc_bytes(const struct vtd_model *m)
 /* --- what descriptors may contain ------------------------------------------------------------ */
 
 struct layout {
-    uint64_t q0, q1;                    /* bits that are not reserved */
-    uint8_t  g_ok;                      /* mask of legal granularities, 0: no such field */
+    uint64_t q0, q1; /* bits that are not reserved */
+    uint8_t g_ok;    /* mask of legal granularities, 0: no such field */
 };
 
 static struct layout layout_of(const struct vtd_model *m, unsigned type)
@@ -41,8 +41,7 @@ static struct layout layout_of(const struct vtd_model *m, unsigned type)
     if (!vtd_ecap(m, ECAP_DIT))
         pfsid = 0;
     switch (type) {
-    case T_CC:
-        return (struct layout){ head | g | did | vtd_mask(49, 32), 0, 0xe };
+    case T_CC: return (struct layout){ head | g | did | vtd_mask(49, 32), 0, 0xe };
     case T_IOTLB:
         return (struct layout){ head | g | vtd_mask(7, 6) | did, addr | vtd_mask(6, 0),
                                 vtd_cap(m, CAP_PSI) ? 0xe : 0x6 };
@@ -56,12 +55,11 @@ static struct layout layout_of(const struct vtd_model *m, unsigned type)
                                 vtd_mask(63, 2), 0 };
     case T_PIOTLB:
         return (struct layout){ head | g | did | vtd_mask(51, 32), addr | vtd_mask(6, 0), 0xc };
-    case T_PC:
-        return (struct layout){ head | g | did | vtd_mask(51, 32), 0, 0xb };
+    case T_PC: return (struct layout){ head | g | did | vtd_mask(51, 32), 0, 0xb };
     case T_PDTLB:
         return (struct layout){ head | vtd_mask(8, 4) | did | vtd_mask(51, 32) | pfsid,
                                 addr | BIT64(11) | 1, 0 };
-    case T_RESPONSE:                    /* bit 66 is ignored in 5.10, reserved before */
+    case T_RESPONSE: /* bit 66 is ignored in 5.10, reserved before */
         return (struct layout){ head | BIT64(4) | vtd_mask(15, 12) | did | vtd_mask(51, 32),
                                 vtd_mask(11, 2), 0 };
     }
@@ -120,7 +118,7 @@ static uint16_t did_of(const struct vtd_model *m, uint64_t q0)
 void vtd_invalidate_context(struct vtd_model *m, unsigned g, uint16_t did, uint16_t sid,
                             unsigned fm)
 {
-    static const uint16_t masks[4] = { 0, 4, 6, 7 };    /* Table 21 */
+    static const uint16_t masks[4] = { 0, 4, 6, 7 }; /* Table 21 */
     bool legacy = vtd_ttm(m) == TTM_LEGACY;
     struct vtd_filter f = { .kinds = 1u << VTD_CONTEXT };
     if (g >= 2 && legacy) {
@@ -146,8 +144,8 @@ static void set_range(struct vtd_filter *f, uint64_t addr, unsigned am)
 }
 
 /* Table 23. */
-void vtd_invalidate_iotlb(struct vtd_model *m, unsigned g, uint16_t did, uint64_t addr,
-                          unsigned am, bool ih)
+void vtd_invalidate_iotlb(struct vtd_model *m, unsigned g, uint16_t did, uint64_t addr, unsigned am,
+                          bool ih)
 {
     const uint32_t all = 1u << VTD_IOTLB | 1u << VTD_FSPS | 1u << VTD_SSPS;
     const uint8_t other = 1u << PGTT_FS | 1u << PGTT_NESTED;
@@ -177,8 +175,11 @@ void vtd_invalidate_iotlb(struct vtd_model *m, unsigned g, uint16_t did, uint64_
 void vtd_invalidate_piotlb(struct vtd_model *m, bool page, uint16_t did, uint32_t pasid,
                            uint64_t addr, unsigned am, bool ih)
 {
-    struct vtd_filter f = { .kinds = 1u << VTD_IOTLB | 1u << VTD_FSPS, .by_did = true,
-                            .by_pasid = true, .did = did, .pasid = pasid };
+    struct vtd_filter f = { .kinds = 1u << VTD_IOTLB | 1u << VTD_FSPS,
+                            .by_did = true,
+                            .by_pasid = true,
+                            .did = did,
+                            .pasid = pasid };
     if (page) {
         set_range(&f, addr, am);
         f.pgtt_mask = 1u << PGTT_FS | 1u << PGTT_NESTED;
@@ -191,8 +192,11 @@ void vtd_invalidate_piotlb(struct vtd_model *m, bool page, uint16_t did, uint32_
 static void invalidate_pasid(struct vtd_model *m, uint64_t q0)
 {
     unsigned g = (unsigned)vtd_bits(q0, 5, 4);
-    struct vtd_filter f = { .kinds = 1u << VTD_PASID, .by_did = g != 3, .by_pasid = g == 1,
-                            .did = did_of(m, q0), .pasid = (uint32_t)vtd_bits(q0, 51, 32) };
+    struct vtd_filter f = { .kinds = 1u << VTD_PASID,
+                            .by_did = g != 3,
+                            .by_pasid = g == 1,
+                            .did = did_of(m, q0),
+                            .pasid = (uint32_t)vtd_bits(q0, 51, 32) };
     if (g == 3 && !(m->need_inv & 1))
         m->need_inv &= (uint8_t)~2;
     vtd_cache_drop(m, &f);
@@ -222,19 +226,13 @@ static void carry_out(struct vtd_model *m, const uint64_t q[4])
         vtd_invalidate_context(m, g, did_of(m, q[0]), (uint16_t)vtd_bits(q[0], 47, 32),
                                (unsigned)vtd_bits(q[0], 49, 48));
         break;
-    case T_IOTLB:
-        vtd_invalidate_iotlb(m, g, did_of(m, q[0]), addr, am, ih);
-        break;
-    case T_IEC:
-        invalidate_iec(m, q[0]);
-        break;
+    case T_IOTLB: vtd_invalidate_iotlb(m, g, did_of(m, q[0]), addr, am, ih); break;
+    case T_IEC: invalidate_iec(m, q[0]); break;
     case T_PIOTLB:
         vtd_invalidate_piotlb(m, g == 3, did_of(m, q[0]), (uint32_t)vtd_bits(q[0], 51, 32), addr,
                               am, ih);
         break;
-    case T_PC:
-        invalidate_pasid(m, q[0]);
-        break;
+    case T_PC: invalidate_pasid(m, q[0]); break;
     }
 }
 
@@ -283,7 +281,7 @@ static void device_tlb(struct vtd_model *m, const uint64_t q[4])
         vtd_complain(m, VTD_RULE_DEVTLB_DISABLED, "device %04x", sid);
     if (vtd_ecap(m, ECAP_DIT) && !pfsid && sid)
         vtd_complain(m, VTD_RULE_DEVTLB_PFSID, "device %04x", sid);
-    if (large) {                        /* lowest zero bit from 12 up gives the size (ATS) */
+    if (large) { /* lowest zero bit from 12 up gives the size (ATS) */
         unsigned bit = PAGE_SHIFT;
         while (bit < 64 && (addr >> bit & 1))
             bit++;
@@ -295,10 +293,10 @@ static void device_tlb(struct vtd_model *m, const uint64_t q[4])
         addr = size ? addr & ~(size - 1) : 0;
     }
     bool gi = pasid_form && (q[1] & 1);
-    bool answered = vtd_gsts(m, GSTS_TES) && m->bus.devtlb_invalidate &&
-                    m->bus.devtlb_invalidate(m->bus.ctx, sid,
-                                             pasid_form ? (int32_t)vtd_bits(q[0], 51, 32) : -1, gi,
-                                             addr, size);
+    bool answered =
+        vtd_gsts(m, GSTS_TES) && m->bus.devtlb_invalidate &&
+        m->bus.devtlb_invalidate(m->bus.ctx, sid, pasid_form ? (int32_t)vtd_bits(q[0], 51, 32) : -1,
+                                 gi, addr, size);
     if (!answered && !m->itag_lost) {
         m->itag_lost = true;
         m->itag_sid = sid;
@@ -334,24 +332,19 @@ static void execute(struct vtd_model *m, const uint64_t q[4])
     if (m->itag_lost) {
         /* Behind a device-TLB request without answer: fetched, and lost with the time-out. */
         if (type == T_WAIT && (q[0] >> 6 & 1))
-            time_out(m);                /* a fence holds the queue until then */
+            time_out(m); /* a fence holds the queue until then */
         return;
     }
     switch (type) {
-    case T_WAIT:
-        wait_done(m, q);
-        break;
+    case T_WAIT: wait_done(m, q); break;
     case T_DTLB:
-    case T_PDTLB:
-        device_tlb(m, q);
-        break;
+    case T_PDTLB: device_tlb(m, q); break;
     case T_RESPONSE:
         vtd_prq_respond(m, (uint16_t)vtd_bits(q[0], 31, 16), q[0] >> 4 & 1,
                         (uint32_t)vtd_bits(q[0], 51, 32), (uint16_t)vtd_bits(q[1], 11, 3),
                         (uint8_t)vtd_bits(q[0], 15, 12));
         break;
-    default:
-        defer(m, q);
+    default: defer(m, q);
     }
 }
 
@@ -392,7 +385,7 @@ static bool may_fetch(const struct vtd_model *m)
 void vtd_queue_run(struct vtd_model *m)
 {
     if (m->in_queue)
-        return;                         /* called back from a device or an interrupt handler */
+        return; /* called back from a device or an interrupt handler */
     m->in_queue = true;
     while (may_fetch(m)) {
         uint64_t q[4] = { 0 };

@@ -12,7 +12,7 @@ static const uint64_t ALL = ~UINT64_C(0);
 
 /* present: 0 always, else 1 + ECAP bit that must be set (CAP bits: 128 + bit). */
 #define ECAP_NEEDS(bit) (uint8_t)(1 + (bit))
-#define CAP_NEEDS(bit) (uint8_t)(128 + (bit))
+#define CAP_NEEDS(bit)  (uint8_t)(128 + (bit))
 
 static const struct vtd_reg regs[] = {
     { 0x000, 4, 0, VTD_R_VER, 0, 0, 0, 0, 0 },
@@ -77,17 +77,19 @@ static bool find_placed(const struct vtd_model *m, uint32_t offset, struct vtd_r
         return true;
     }
     if (at == iro || at == iro + 8) {
-        *out = (struct vtd_reg){ .offset = at, .size = 8, .id = at == iro ? VTD_R_IVA : VTD_R_IOTLB };
+        *out =
+            (struct vtd_reg){ .offset = at, .size = 8, .id = at == iro ? VTD_R_IVA : VTD_R_IOTLB };
         out->rw = at == iro ? PAGE_BITS | 0x7f : UINT64_C(0xb003ffff00000000);
         out->ro = at == iro ? 0 : UINT64_C(0x0600000000000000);
         out->rsvdp = at == iro ? 0 : 0xffffffff;
         return true;
     }
-    bool mtrr = at == 0x100 || at == 0x108 || (at >= 0x120 && at <= 0x170) ||
-                (at >= 0x180 && at <= 0x218);
+    bool mtrr =
+        at == 0x100 || at == 0x108 || (at >= 0x120 && at <= 0x170) || (at >= 0x180 && at <= 0x218);
     if (mtrr && vtd_ecap(m, ECAP_MTS)) {
-        *out = (struct vtd_reg){ .offset = at, .size = 8, .id = VTD_R_MTRR,
-                                 .rw = at == 0x100 ? 0 : ALL };
+        *out = (struct vtd_reg){
+            .offset = at, .size = 8, .id = VTD_R_MTRR, .rw = at == 0x100 ? 0 : ALL
+        };
         out->index = (uint16_t)((at - 0x100) / 8);
         return true;
     }

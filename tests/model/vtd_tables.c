@@ -232,8 +232,9 @@ static uint8_t judge_pasid(const struct vtd_model *m, struct vtd_ask *ask)
     if ((q[0] & r0) || (q[1] & r1) || (q[2] & r2) || q[3] || q[4] || q[5] || q[6] || q[7])
         return 0x5a;
 
-    static const uint8_t need[8] = { [PGTT_FS] = ECAP_FSTS, [PGTT_SS] = ECAP_SSTS,
-                                     [PGTT_NESTED] = ECAP_NEST, [PGTT_PT] = ECAP_PT };
+    static const uint8_t need[8] = {
+        [PGTT_FS] = ECAP_FSTS, [PGTT_SS] = ECAP_SSTS, [PGTT_NESTED] = ECAP_NEST, [PGTT_PT] = ECAP_PT
+    };
     if (!need[pgtt] || !vtd_ecap(m, need[pgtt]) || (ss && !aw_supported(m, aw)))
         return 0x5b;
     unsigned fspm = vtd_bits(q[2], 3, 2);
@@ -258,7 +259,7 @@ static uint8_t fetch_pasid(struct vtd_model *m, struct vtd_ask *ask, uint64_t *h
         return 0x52;
     *hpa = (dir & vtd_haw_page(m)) + (ask->pasid & 0x3f) * 64;
     vtd_watch_table(m, *hpa, 64);
-    for (unsigned i = 0; i < 8; i += 2)     /* four pieces (9) */
+    for (unsigned i = 0; i < 8; i += 2) /* four pieces (9) */
         if (!vtd_watch_read(m, *hpa + i * 8, ask->pe + i, 16, snoop))
             return 0x58;
     /* The FPD of the directory counts with the cached entry too. */

@@ -39,7 +39,7 @@ static bool bus_cas64(void *ctx, uint64_t hpa, uint64_t *expected, uint64_t desi
     if (!p || (b->cas_fail && b->cas_fail--))
         return false;
     memcpy(&now, p, sizeof(now));
-    if (b->cas_race) {                  /* somebody flips an ignored bit at this moment */
+    if (b->cas_race) { /* somebody flips an ignored bit at this moment */
         b->cas_race--;
         now ^= UINT64_C(1) << 52;
         memcpy(p, &now, sizeof(now));
@@ -106,8 +106,13 @@ void bed_config(struct bed *b)
 void bed_start(struct bed *b)
 {
     struct vtd_model_bus bus = {
-        .ctx = b, .read = bus_read, .write = bus_write, .cas64 = bus_cas64,
-        .interrupt = bus_interrupt, .devtlb_invalidate = bus_inv, .page_response = bus_response,
+        .ctx = b,
+        .read = bus_read,
+        .write = bus_write,
+        .cas64 = bus_cas64,
+        .interrupt = bus_interrupt,
+        .devtlb_invalidate = bus_inv,
+        .page_response = bus_response,
         .complain = bus_complain,
     };
     b->mem = calloc(1, BED_BYTES);
@@ -214,7 +219,8 @@ void bed_gcmd(struct bed *b, unsigned bit, bool on)
         ;
 }
 
-/* --- tables ------------------------------------------------------------------------------------ */
+/* --- tables ------------------------------------------------------------------------------------
+ */
 
 uint64_t bed_context_at(struct bed *b, uint16_t rid)
 {
@@ -274,7 +280,8 @@ uint64_t bed_map(struct bed *b, uint64_t table, unsigned levels, uint64_t addr, 
     return e;
 }
 
-/* --- queue --------------------------------------------------------------------------------------- */
+/* --- queue ---------------------------------------------------------------------------------------
+ */
 
 void bed_desc(struct bed *b, uint64_t q0, uint64_t q1)
 {
@@ -304,12 +311,15 @@ bool bed_do(struct bed *b, uint64_t q0, uint64_t q1)
     return bed_wait(b);
 }
 
-/* --- requests ------------------------------------------------------------------------------------ */
+/* --- requests ------------------------------------------------------------------------------------
+ */
 
 static struct vtd_request request(uint16_t rid, int32_t pasid, enum vtd_access how, uint64_t addr)
 {
-    return (struct vtd_request){ .rid = rid, .pasid_present = pasid >= 0,
-                                 .pasid = pasid >= 0 ? (uint32_t)pasid : 0, .access = how,
+    return (struct vtd_request){ .rid = rid,
+                                 .pasid_present = pasid >= 0,
+                                 .pasid = pasid >= 0 ? (uint32_t)pasid : 0,
+                                 .access = how,
                                  .addr = addr };
 }
 

@@ -12,7 +12,10 @@ static struct vtd_entry *iotlb_find(struct vtd_model *m, const struct vtd_ask *a
     static const uint8_t shifts[] = { 12, 21, 30 };
     for (unsigned i = 0; i < 3; i++) {
         struct vtd_key key = {
-            .kind = VTD_IOTLB, .shift = shifts[i], .with_pasid = ask->with_pasid, .id = ask->rid,
+            .kind = VTD_IOTLB,
+            .shift = shifts[i],
+            .with_pasid = ask->with_pasid,
+            .id = ask->rid,
             .pasid = ask->with_pasid ? ask->req_pasid : 0,
             .addr = ask->addr & ~(BIT64(shifts[i]) - 1),
         };
@@ -98,11 +101,19 @@ void vtd_replay(struct vtd_model *m, const struct vtd_entry *e)
     if (!e->used || !e->good)
         return;
     struct vtd_ask ask = {
-        .kind = ASK_UNTRANSLATED, .rid = e->tag_sid, .with_pasid = e->last_with_pasid,
-        .req_pasid = e->last_pasid, .pasid = e->last_pasid, .addr = e->last_addr, .read = true,
-        .quiet = true, .legacy = vtd_ttm(m) == TTM_LEGACY,
+        .kind = ASK_UNTRANSLATED,
+        .rid = e->tag_sid,
+        .with_pasid = e->last_with_pasid,
+        .req_pasid = e->last_pasid,
+        .pasid = e->last_pasid,
+        .addr = e->last_addr,
+        .read = true,
+        .quiet = true,
+        .legacy = vtd_ttm(m) == TTM_LEGACY,
     };
     struct vtd_xlat x;
+    if (iotlb_find(m, &ask))
+        return;
     if (e->key.kind == VTD_CONTEXT) {
         if (vtd_tables_context(m, &ask))
             return;
@@ -131,9 +142,14 @@ static bool in_pmr(const struct vtd_model *m, uint64_t hpa)
 static struct vtd_ask ask_of(const struct vtd_request *req, enum vtd_ask_kind kind)
 {
     return (struct vtd_ask){
-        .kind = kind, .rid = req->rid, .with_pasid = req->pasid_present,
-        .privileged = req->pasid_present && req->privileged, .req_pasid = req->pasid & 0xfffff,
-        .addr = req->addr, .read = req->access != VTD_WRITE, .write = req->access != VTD_READ,
+        .kind = kind,
+        .rid = req->rid,
+        .with_pasid = req->pasid_present,
+        .privileged = req->pasid_present && req->privileged,
+        .req_pasid = req->pasid & 0xfffff,
+        .addr = req->addr,
+        .read = req->access != VTD_WRITE,
+        .write = req->access != VTD_READ,
         .atomic = req->access == VTD_ATOMIC,
     };
 }
@@ -165,7 +181,7 @@ static uint8_t access_one(struct vtd_model *m, const struct vtd_request *req, bo
     if (req->translated)
         return translated(m, req, hpa);
     if (!req->pasid_present && vtd_is_fee(req->addr)) {
-        if (zlr) {                      /* completes without remapping */
+        if (zlr) { /* completes without remapping */
             *hpa = req->addr;
             return 0;
         }
@@ -216,7 +232,7 @@ uint8_t vtd_model_dma(struct vtd_model *m, const struct vtd_request *req, void *
             ok = m->bus.read(m->bus.ctx, hpa, at, n);
         } else if (req->access == VTD_WRITE) {
             ok = m->bus.write(m->bus.ctx, hpa, at, n);
-        } else {                        /* AtomicOp Swap: the old value comes back in buf */
+        } else { /* AtomicOp Swap: the old value comes back in buf */
             uint8_t old[16];
             ok = n <= sizeof(old) && m->bus.read(m->bus.ctx, hpa, old, n) &&
                  m->bus.write(m->bus.ctx, hpa, at, n);

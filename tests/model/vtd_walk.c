@@ -10,7 +10,7 @@
 
 enum { FS_P = 0, FS_RW = 1, FS_US = 2, FS_A = 5, FS_D = 6, PT_PS = 7, FS_EA = 10 };
 enum { SS_R = 0, SS_W = 1, SS_A = 8, SS_D = 9, SS_SNP = 11, SS_IR = 61, SS_IW = 62 };
-enum { TRIES = 16 };                    /* bound on re-reading an entry that keeps changing */
+enum { TRIES = 16 }; /* bound on re-reading an entry that keeps changing */
 
 static unsigned level_shift(unsigned level)
 {
@@ -31,7 +31,7 @@ static uint64_t entry_at(uint64_t table, uint64_t addr, unsigned level)
 struct stage2 {
     uint64_t root;
     unsigned levels, width;
-    bool     ssade, snoop, legacy;
+    bool ssade, snoop, legacy;
 };
 
 static struct stage2 stage2_of(const struct vtd_model *m, const struct vtd_ask *ask)
@@ -43,8 +43,8 @@ static struct stage2 stage2_of(const struct vtd_model *m, const struct vtd_ask *
     s.levels = aw + 2;
     s.width = 30 + 9 * aw < vtd_mgaw(m) ? 30 + 9 * aw : vtd_mgaw(m);
     s.ssade = !ask->legacy && (q0 >> 9 & 1);
-    s.snoop = ask->legacy ? vtd_ecap(m, ECAP_C)
-                          : vtd_ecap(m, ECAP_SMPWCS) && (ask->pe[1] >> 23 & 1);
+    s.snoop =
+        ask->legacy ? vtd_ecap(m, ECAP_C) : vtd_ecap(m, ECAP_SMPWCS) && (ask->pe[1] >> 23 & 1);
     return s;
 }
 
@@ -63,9 +63,9 @@ static uint8_t set_flags(struct vtd_model *m, const struct vtd_ask *ask, uint64_
 /* --- second stage --------------------------------------------------------------------------- */
 
 struct ss_result {
-    uint64_t hpa;                       /* of the page, aligned to shift */
+    uint64_t hpa; /* of the page, aligned to shift */
     unsigned shift;
-    bool     r, w, snp, dirty;
+    bool r, w, snp, dirty;
 };
 
 static bool ss_reserved(const struct vtd_model *m, uint64_t e, unsigned level, bool leaf)
@@ -95,7 +95,9 @@ static uint8_t ss_walk(struct vtd_model *m, const struct vtd_ask *ask, const str
     bool r = true, w = true, cached = false;
 
     for (unsigned l = 2; l <= s->levels && !cached; l++) {
-        struct vtd_key key = { .kind = VTD_SSPS, .shift = (uint8_t)level_shift(l), .id = ask->did,
+        struct vtd_key key = { .kind = VTD_SSPS,
+                               .shift = (uint8_t)level_shift(l),
+                               .id = ask->did,
                                .addr = align_down(gpa, level_shift(l)) };
         struct vtd_entry *c = vtd_cache_find(m, &key);
         if (c) {
@@ -151,8 +153,10 @@ static uint8_t ss_walk(struct vtd_model *m, const struct vtd_ask *ask, const str
             return 0;
         }
         table = e & vtd_haw_page(m);
-        struct vtd_key key = { .kind = VTD_SSPS, .shift = (uint8_t)level_shift(level),
-                               .id = ask->did, .addr = align_down(gpa, level_shift(level)) };
+        struct vtd_key key = { .kind = VTD_SSPS,
+                               .shift = (uint8_t)level_shift(level),
+                               .id = ask->did,
+                               .addr = align_down(gpa, level_shift(level)) };
         struct vtd_entry *c = vtd_cache_insert(m, &key, ask->rid, ask->did, ask->pasid, PGTT_SS);
         c->table = table;
         c->r = r;
@@ -173,7 +177,7 @@ static enum ss_dirty dirty_mode(const struct vtd_ask *ask)
 
 struct fs_walk {
     struct stage2 ss;
-    bool     nested, snoop, eafe;
+    bool nested, snoop, eafe;
     unsigned levels;
 };
 
@@ -233,8 +237,11 @@ static uint8_t fs_walk(struct vtd_model *m, const struct vtd_ask *ask, struct vt
 
     /* Entries are tagged with the address bits that the walk uses (Table 19). */
     for (unsigned l = 2; l <= f.levels && !cached; l++) {
-        struct vtd_key key = { .kind = VTD_FSPS, .shift = (uint8_t)level_shift(l), .id = ask->did,
-                               .pasid = ask->pasid, .addr = align_down(gva, level_shift(l)) };
+        struct vtd_key key = { .kind = VTD_FSPS,
+                               .shift = (uint8_t)level_shift(l),
+                               .id = ask->did,
+                               .pasid = ask->pasid,
+                               .addr = align_down(gva, level_shift(l)) };
         struct vtd_entry *c = vtd_cache_find(m, &key);
         if (c) {
             table = c->table;
@@ -275,13 +282,16 @@ static uint8_t fs_walk(struct vtd_model *m, const struct vtd_ask *ask, struct vt
             if (f.nested) {
                 uint64_t gpa = next | (gva & (BIT64(shift) - 1) & ~(PAGE_SIZE - 1));
                 bool reach = ask->priv || eus;
-                uint8_t r = ss_walk(m, ask, &f.ss, gpa, write && reach ? dirty_mode(ask) : SS_CLEAN,
-                                    &ss);
+                uint8_t r =
+                    ss_walk(m, ask, &f.ss, gpa, write && reach ? dirty_mode(ask) : SS_CLEAN, &ss);
                 if (r)
                     return r;
             }
             *out = (struct vtd_xlat){
-                .rw = erw, .us = eus, .r = ss.r, .w = ss.w,
+                .rw = erw,
+                .us = eus,
+                .r = ss.r,
+                .w = ss.w,
                 .snoop = (ask->pe[1] >> 24 & 1) || ss.snp,
             };
             denied = vtd_walk_judge(m, ask, out) && ask->kind != ASK_TRANSLATION;
@@ -290,8 +300,9 @@ static uint8_t fs_walk(struct vtd_model *m, const struct vtd_ask *ask, struct vt
         }
         flags &= ~e;
         if (flags && !denied) {
-            uint8_t r = !f.snoop ? 0x90 : f.nested && !ss_w ? 0x77
-                        : set_flags(m, ask, at, e, flags, 0x91);
+            uint8_t r = !f.snoop            ? 0x90
+                        : f.nested && !ss_w ? 0x77
+                                            : set_flags(m, ask, at, e, flags, 0x91);
             if (r == 0xff && ++tries < TRIES)
                 continue;
             if (r)
@@ -311,10 +322,12 @@ static uint8_t fs_walk(struct vtd_model *m, const struct vtd_ask *ask, struct vt
         uint8_t r = fs_table(m, ask, &f, next, false, &host, &next_ss_w);
         if (r)
             return r;
-        struct vtd_key key = { .kind = VTD_FSPS, .shift = (uint8_t)shift, .id = ask->did,
-                               .pasid = ask->pasid, .addr = align_down(gva, shift) };
-        struct vtd_entry *c =
-            vtd_cache_insert(m, &key, ask->rid, ask->did, ask->pasid, ask->pgtt);
+        struct vtd_key key = { .kind = VTD_FSPS,
+                               .shift = (uint8_t)shift,
+                               .id = ask->did,
+                               .pasid = ask->pasid,
+                               .addr = align_down(gva, shift) };
+        struct vtd_entry *c = vtd_cache_insert(m, &key, ask->rid, ask->did, ask->pasid, ask->pgtt);
         c->table = table = host;
         c->rw = rw = erw;
         c->us = us = eus;
@@ -333,7 +346,7 @@ uint8_t vtd_walk_judge(const struct vtd_model *m, const struct vtd_ask *ask,
     bool first = x->pgtt == PGTT_FS || x->pgtt == PGTT_NESTED;
     bool priv = ask->with_pasid ? ask->privileged : ask->have_pe ? ask->priv : x->rid_priv;
     bool wpe = ask->have_pe ? ask->pe[2] >> 4 & 1 : x->wpe;
-    if (!x->pgtt) {                     /* from inside the walk: the request's own entry */
+    if (!x->pgtt) { /* from inside the walk: the request's own entry */
         first = true;
         priv = ask->priv;
     }
@@ -359,8 +372,14 @@ static uint8_t pass_through(struct vtd_model *m, const struct vtd_ask *ask, stru
     bool gig = (lps & 2) || vtd_cap(m, CAP_FS1GP);
     unsigned map = gig ? 30 : (lps & 1) || vtd_ecap(m, ECAP_FSTS) ? 21 : 12;
     *out = (struct vtd_xlat){
-        .hpa = align_down(ask->addr, map), .map_shift = (uint8_t)map,
-        .rw = true, .us = true, .r = true, .w = true, .dirty = true, .pass = true,
+        .hpa = align_down(ask->addr, map),
+        .map_shift = (uint8_t)map,
+        .rw = true,
+        .us = true,
+        .r = true,
+        .w = true,
+        .dirty = true,
+        .pass = true,
         .snoop = !ask->legacy && (ask->pe[1] >> 24 & 1),
     };
     return 0;
@@ -376,8 +395,13 @@ static uint8_t second_only(struct vtd_model *m, const struct vtd_ask *ask, struc
     if (r)
         return r;
     *out = (struct vtd_xlat){
-        .hpa = ss.hpa, .map_shift = (uint8_t)ss.shift, .rw = true, .us = true, .r = ss.r,
-        .w = ss.w, .dirty = ss.dirty,
+        .hpa = ss.hpa,
+        .map_shift = (uint8_t)ss.shift,
+        .rw = true,
+        .us = true,
+        .r = ss.r,
+        .w = ss.w,
+        .dirty = ss.dirty,
         .snoop = ss.snp || (!ask->legacy && (ask->pe[1] >> 24 & 1)),
     };
     return 0;
@@ -387,8 +411,12 @@ static void fill(struct vtd_model *m, const struct vtd_ask *ask, const struct vt
                  unsigned shift)
 {
     struct vtd_key key = {
-        .kind = VTD_IOTLB, .shift = (uint8_t)shift, .with_pasid = ask->with_pasid, .id = ask->rid,
-        .pasid = ask->with_pasid ? ask->pasid : 0, .addr = align_down(ask->addr, shift),
+        .kind = VTD_IOTLB,
+        .shift = (uint8_t)shift,
+        .with_pasid = ask->with_pasid,
+        .id = ask->rid,
+        .pasid = ask->with_pasid ? ask->pasid : 0,
+        .addr = align_down(ask->addr, shift),
     };
     struct vtd_entry *e =
         vtd_cache_insert(m, &key, ask->rid, ask->did, ask->legacy ? 0 : ask->pasid, ask->pgtt);

@@ -15,9 +15,9 @@ enum { PAGES = 1 << 12, LINE = 64 };
 struct vtd_watch {
     struct vtd_watch *next;
     uint64_t page;
-    unsigned entry;                     /* bytes per entry */
-    uint8_t  copy[PAGE_SIZE];
-    uint16_t cached[PAGE_SIZE / 16];    /* cached present entries, by entry */
+    unsigned entry; /* bytes per entry */
+    uint8_t copy[PAGE_SIZE];
+    uint16_t cached[PAGE_SIZE / 16]; /* cached present entries, by entry */
 };
 
 static struct vtd_watch *page_find(const struct vtd_model *m, uint64_t page)
