@@ -33,7 +33,7 @@ static uint64_t get(const struct cursor *c, size_t offset, unsigned bytes)
 
 static enum hv_status bad(const char *what, size_t offset)
 {
-    log_error("vtd", "DMAR table: %s at offset %zu", what, offset);
+    log_error("vtd", "DMAR table: %s at offset %lu", what, offset);
     return HV_EINVAL;
 }
 
@@ -80,7 +80,7 @@ static enum hv_status scope_claim(struct dmar *d, const struct cursor *scope, si
         return HV_OK; /* IOAPIC, HPET: interrupt sources */
     rid_t rid;
     if (!walk(scope, length, &rid)) {
-        log_warn("vtd", "DMAR table: device scope at offset %zu leads nowhere", scope->at);
+        log_warn("vtd", "DMAR table: device scope at offset %lu leads nowhere", scope->at);
         return HV_OK;
     }
     enum hv_status status = claim(d, rid, rid, unit);
