@@ -54,7 +54,8 @@ static uint64_t deadline_us = 1000000;
 
 void iopf_set_deadline(uint32_t milliseconds)
 {
-    deadline_us = milliseconds * 1000ull;
+    if (milliseconds) /* 0: as it is */
+        deadline_us = milliseconds * 1000ull;
 }
 
 /* --- Groups; lock: events ------------------------------------------------------------------------ */
