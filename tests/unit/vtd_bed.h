@@ -32,6 +32,7 @@ struct bed {
     bool dead;               /* register reads of completion never change: hardware hangs */
     bool noncoherent;        /* complain when hardware reads a line that was stored and not flushed */
     unsigned unflushed;
+    unsigned complaints_wanted; /* what a test provokes on purpose */
     unsigned tlb_invalidations, interrupts;
     uint64_t tail_writes;    /* of IQT */
     struct bed_response response[4096];
@@ -75,6 +76,8 @@ uint8_t bed_write(rid_t rid, int32_t pasid, uint64_t address, uint64_t value);
 /* The same through the function's device TLB, which keeps what it got. false: no translation. */
 bool bed_ats_read(rid_t rid, int32_t pasid, uint64_t address, uint64_t *value);
 
+/* A stop marker is a request with neither. */
+void bed_page_message(rid_t rid, int32_t pasid, uint64_t address, uint16_t group, bool last, bool read);
 void bed_page_request(rid_t rid, int32_t pasid, uint64_t address, uint16_t group, bool last);
 /* Deliver interrupts that the units sent. */
 void bed_interrupts(void);

@@ -1,0 +1,340 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* VT-d: the invalidation queue: batches, a full ring, devices that do not answer, hardware that hangs. */
+#include "tests/unit/vtd_bed.h"
+
+#include "drivers/iommu/vtd/inval.h"
+#include "drivers/iommu/vtd/unit.h"
+#include "hv/log.h"
+
+static struct iommu_device a, b, c;
+static struct pt pt;
+static struct iommu_stage2 s2;
+static gpaddr_t root;
+
+static void start(void)
+{
+    bed_start(NULL, 1);
+    bed_add(&a, BED_A);
+    bed_add(&b, BED_B);
+    bed_add(&c, BED_C);
+    bed_stage2(&pt, &s2, a.unit);
+    root = bed_root();
+    struct iommu_target t = bed_nested(&s2, root);
+    struct iommu_device *const all[] = { &a, &b, &c };
+    for (unsigned i = 0; i < 3; i++)
+        assert_int_equal(iommu_vtd.attach(all[i], 5, &t), HV_OK);
+}
+
+static void stop(void)
+{
+    for (unsigned i = 0; i < 65536; i++)
+        bed.silent[i] = false;
+    iommu_vtd.device_remove(&a);
+    iommu_vtd.device_remove(&b);
+    iommu_vtd.device_remove(&c);
+    bed_stage2_gone(&pt, &s2);
+}
+
+static void invalidate(struct iommu_device *dev, uint64_t address, uint64_t bytes)
+{
+    iommu_vtd.invalidate(&(struct iommu_inval){
+        .dev = dev, .pasid = 5, .kind = IOMMU_INVAL_RANGE, .leaf = true,
+        .address = IOVA(address), .bytes = bytes,
+    });
+}
+
+/* Everyone has read va through its TLB; then the guest moves the page. */
+static void move_page(uint64_t va, uint64_t from, uint64_t to)
+{
+    static const rid_t rids[] = { BED_A, BED_B, BED_C };
+    uint64_t value;
+    bed_map(root, va, from);
+    for (unsigned i = 0; i < 3; i++)
+        if (!bed.silent[rids[i]])
+            assert_true(bed_ats_read(rids[i], 5, va, &value) && value == from + 1);
+    bed_map(root, va, to);
+}
+
+static void a_batch_waits_once(void **state)
+{
+    (void)state;
+    start();
+    for (uint64_t i = 0; i < 100; i++)
+        move_page(0x100000 + i * PAGE_SIZE, 0x10000, 0x20000);
+    uint64_t tails = bed.tail_writes;
+    for (uint64_t i = 0; i < 100; i++) {
+        invalidate(&a, 0x100000 + i * PAGE_SIZE, PAGE_SIZE);
+        invalidate(&b, 0x100000 + i * PAGE_SIZE, PAGE_SIZE);
+    }
+    assert_int_equal(bed.tail_writes, tails);
+    assert_int_equal(iommu_vtd.flush(), HV_OK);
+    assert_int_equal(bed.tail_writes, tails + 1);
+    uint64_t value;
+    for (uint64_t i = 0; i < 100; i++) {
+        assert_true(bed_ats_read(BED_A, 5, 0x100000 + i * PAGE_SIZE, &value));
+        assert_int_equal(value, 0x20001);
+        assert_true(bed_ats_read(BED_B, 5, 0x100000 + i * PAGE_SIZE, &value));
+        assert_int_equal(value, 0x20001);
+    }
+    assert_int_equal(iommu_vtd.flush(), HV_OK); /* nothing to do */
+    assert_int_equal(bed.tail_writes, tails + 1);
+    stop();
+}
+
+/* More than the ring holds, without a flush in between; several times round. */
+static void a_full_ring_makes_room(void **state)
+{
+    (void)state;
+    start();
+    move_page(0x100000, 0x10000, 0x20000);
+    invalidate(&a, 0x100000, PAGE_SIZE);
+    for (unsigned i = 0; i < 5 * QUEUE_ENTRIES; i++)
+        invalidate(&b, 0x200000, PAGE_SIZE);
+    uint64_t value;
+    assert_int_equal(iommu_vtd.flush(), HV_OK);
+    assert_true(bed_ats_read(BED_A, 5, 0x100000, &value));
+    assert_int_equal(value, 0x20001);
+    for (unsigned i = 0; i < 600; i++) { /* more waits than there are status words */
+        invalidate(&b, 0x200000, PAGE_SIZE);
+        assert_int_equal(iommu_vtd.flush(), HV_OK);
+    }
+    stop();
+}
+
+/* One CPU's wait lies between another's descriptors and its wait: 6.5.2.12 then promises less. */
+static void cpus_share_the_queue(void **state)
+{
+    uint64_t value;
+    (void)state;
+    start();
+    move_page(0x100000, 0x10000, 0x20000);
+    platform_set_cpus(2, 0);
+    invalidate(&a, 0x100000, PAGE_SIZE);
+    uint64_t first_of_a = a.unit->queue.next;
+    platform_set_cpus(2, 1);
+    invalidate(&b, 0x100000, PAGE_SIZE);
+    assert_int_equal(iommu_vtd.flush(), HV_OK);
+    assert_true(bed_ats_read(BED_B, 5, 0x100000, &value));
+    assert_int_equal(value, 0x20001);
+    platform_set_cpus(2, 0);
+    /* The wait of the other CPU covers what this one put in: it must be part of the ticket. */
+    struct vtd_ticket ticket;
+    assert_int_equal(vtd_queue_submit(a.unit, first_of_a, false, &ticket), HV_OK);
+    assert_int_equal(ticket.first, first_of_a);
+    assert_int_equal(ticket.last, first_of_a + 1);
+    assert_int_equal(vtd_queue_wait(a.unit, ticket), HV_OK);
+    assert_int_equal(iommu_vtd.flush(), HV_OK);
+    assert_true(bed_ats_read(BED_A, 5, 0x100000, &value));
+    assert_int_equal(value, 0x20001);
+    platform_set_cpus(1, 0);
+    stop();
+}
+
+static void a_silent_device_loses_itself_alone(void **state)
+{
+    uint64_t value;
+    (void)state;
+    start();
+    for (uint64_t i = 0; i < 4; i++)
+        move_page(0x100000 + i * PAGE_SIZE, 0x10000, 0x20000);
+    bed.silent[BED_B] = true;
+    /* Around it in one batch: work for others, and answers to page requests. */
+    assert_int_equal(iommu_vtd.page_requests_on(&a, 8), HV_OK);
+    bed_page_request(BED_A, 5, 0x100000, 1, true);
+    bed_page_request(BED_A, 5, 0x100000, 2, true);
+    iommu_vtd.poll();
+    assert_int_equal(bed.nrequests, 2);
+    iommu_vtd.respond(&a, &bed.request[0], true);
+    invalidate(&a, 0x100000, PAGE_SIZE);
+    invalidate(&b, 0x100000, PAGE_SIZE);
+    invalidate(&c, 0x100000, PAGE_SIZE);
+    invalidate(&b, 0x101000, PAGE_SIZE);
+    invalidate(&a, 0x101000, PAGE_SIZE);
+    iommu_vtd.respond(&a, &bed.request[1], false);
+    assert_int_equal(iommu_vtd.flush(), HV_OK);
+    static const rid_t alive[] = { BED_A, BED_C, BED_A };
+    for (unsigned i = 0; i < 3; i++) {
+        assert_true(bed_ats_read(alive[i], 5, 0x100000 + (i == 2) * PAGE_SIZE, &value));
+        assert_int_equal(value, 0x20001);
+    }
+    assert_int_equal(bed.nresponses, 2); /* each once */
+    /* The silent one: nothing passes, not by stale TLB either. */
+    assert_int_equal(bed_read(BED_B, 5, 0x100000, &value), 0x41);
+    assert_false(bed_ats_read(BED_B, 5, 0x100000, &value));
+    assert_true(b.failed && !a.failed && !c.failed);
+    assert_int_equal(bed.nfailed, 0); /* not from within a call */
+    iommu_vtd.poll();
+    assert_int_equal(bed.nfailed, 1);
+    assert_ptr_equal(bed.failed[0], &b);
+    assert_int_equal(bed.failed_why[0], HV_EIO);
+    iommu_vtd.poll();
+    assert_int_equal(bed.nfailed, 1);
+    struct iommu_target t = bed_nested(&s2, root);
+    assert_int_equal(iommu_vtd.attach(&b, 6, &t), HV_EIO);
+    /* Nobody talks to it any more. */
+    invalidate(&b, 0x102000, PAGE_SIZE);
+    invalidate(&a, 0x102000, PAGE_SIZE);
+    assert_int_equal(iommu_vtd.flush(), HV_OK);
+    assert_int_equal(iommu_vtd.block(&b, 5), HV_EIO);
+    iommu_vtd.device_remove(&b);
+    /* After a reset it may come back. */
+    bed.silent[BED_B] = false;
+    bed_add(&b, BED_B);
+    assert_int_equal(iommu_vtd.attach(&b, 5, &t), HV_OK);
+    assert_int_equal(bed_read(BED_B, 5, 0x100000, &value), 0);
+    stop();
+}
+
+static void two_silent_devices(void **state)
+{
+    uint64_t value;
+    (void)state;
+    start();
+    move_page(0x100000, 0x10000, 0x20000);
+    bed.silent[BED_B] = bed.silent[BED_C] = true;
+    invalidate(&b, 0x100000, PAGE_SIZE);
+    invalidate(&c, 0x100000, PAGE_SIZE);
+    invalidate(&a, 0x100000, PAGE_SIZE);
+    assert_int_equal(iommu_vtd.flush(), HV_OK);
+    assert_true(bed_ats_read(BED_A, 5, 0x100000, &value));
+    assert_int_equal(value, 0x20001);
+    iommu_vtd.poll();
+    assert_int_equal(bed.nfailed, 2);
+    assert_true(b.failed && c.failed && !a.failed);
+    stop();
+}
+
+static void silent_while_blocked(void **state)
+{
+    uint64_t value;
+    (void)state;
+    start();
+    bed.silent[BED_A] = true;
+    assert_int_equal(iommu_vtd.block(&a, 5), HV_EIO);
+    assert_true(a.failed);
+    assert_int_equal(bed_read(BED_A, 5, 0x100000, &value), 0x41);
+    struct iommu_target t = bed_second(&s2);
+    bed.silent[BED_B] = true;
+    assert_int_equal(iommu_vtd.attach(&b, 5, &t), HV_EIO);
+    assert_int_equal(bed_read(BED_B, 5, 0, &value), 0x41);
+    assert_int_equal(iommu_vtd.stage2_changed(&s2, GPADDR(0), PAGE_SIZE), HV_OK);
+    bed.silent[BED_C] = true;
+    assert_int_equal(iommu_vtd.stage2_changed(&s2, GPADDR(0), PAGE_SIZE), HV_OK);
+    assert_int_equal(bed_read(BED_C, 5, 0x100000, &value), 0x41);
+    iommu_vtd.poll();
+    assert_int_equal(bed.nfailed, 3);
+    stop();
+}
+
+/* The queue is full of unfinished work when the device falls silent: the copies need all room there is. */
+static void silent_with_a_full_ring(void **state)
+{
+    uint64_t value;
+    (void)state;
+    start();
+    move_page(0x100000, 0x10000, 0x20000);
+    bed.silent[BED_B] = true;
+    invalidate(&b, 0x100000, PAGE_SIZE);
+    for (unsigned i = 0; i < 3 * QUEUE_ENTRIES; i++)
+        invalidate(i % 2 ? &a : &b, 0x100000, PAGE_SIZE);
+    assert_int_equal(iommu_vtd.flush(), HV_OK);
+    assert_true(bed_ats_read(BED_A, 5, 0x100000, &value));
+    assert_int_equal(value, 0x20001);
+    assert_true(b.failed && !a.failed);
+    stop();
+}
+
+static void a_hanging_unit_is_left(void **state)
+{
+    (void)state;
+    start();
+    bed.dead = true;
+    uint64_t before = time_now();
+    assert_int_equal(iommu_vtd.block(&a, 5), HV_ETIMEDOUT);
+    assert_in_range((time_now() - before) / time_ticks_per_us(), 1, 4000000);
+    assert_true(platform_logged("queue stuck"));
+    assert_true(a.failed);
+    before = time_now();
+    invalidate(&b, 0, PAGE_SIZE);
+    assert_int_equal(iommu_vtd.flush(), HV_ETIMEDOUT);
+    assert_in_range((time_now() - before) / time_ticks_per_us(), 1, 100000); /* not a second again */
+    for (unsigned i = 0; i < 2 * QUEUE_ENTRIES; i++) /* no room: said, not waited for */
+        invalidate(&b, 0, PAGE_SIZE);
+    assert_int_equal(iommu_vtd.flush(), HV_ETIMEDOUT);
+    iommu_vtd.poll();
+    assert_true(bed.nfailed >= 1);
+    /* It comes to life again. */
+    bed.dead = false;
+    struct vtd_queue *q = &c.unit->queue;
+    vtd_model_mmio_write(bed.model[0], 0x88, 8, q->published % QUEUE_ENTRIES * 32);
+    vtd_model_run(bed.model[0]);
+    invalidate(&c, 0, PAGE_SIZE);
+    enum hv_status status = iommu_vtd.flush();
+    assert_true(status == HV_OK || status == HV_ETIMEDOUT);
+    invalidate(&c, 0, PAGE_SIZE);
+    assert_int_equal(iommu_vtd.flush(), HV_OK);
+    assert_false(q->stuck);
+    stop();
+}
+
+/* A descriptor that hardware refuses is our bug: told to its owner, and the queue goes on. */
+static void a_refused_descriptor(void **state)
+{
+    uint64_t value;
+    (void)state;
+    start();
+    move_page(0x100000, 0x10000, 0x20000);
+    struct vtd_desc wrong = { 0xf, 0 }; /* no such type */
+    bed.complaints_wanted = vtd_model_complaints(bed.model[0], &(const char *){ 0 }) + 1;
+    assert_int_equal(vtd_queue_execute(a.unit, &wrong, 1, false), HV_EIO);
+    assert_true(platform_logged("descriptor refused"));
+    invalidate(&a, 0x100000, PAGE_SIZE);
+    assert_int_equal(iommu_vtd.flush(), HV_OK);
+    assert_true(bed_ats_read(BED_A, 5, 0x100000, &value));
+    assert_int_equal(value, 0x20001);
+    stop();
+}
+
+/* Against the range itself: everything inside is covered, by one or two aligned blocks, at most fourfold. */
+static void ranges_are_covered(void **state)
+{
+    uint64_t seed = 12345;
+    (void)state;
+    for (unsigned i = 0; i < 20000; i++) {
+        seed = seed * 6364136223846793005ull + 1442695040888963407ull;
+        uint64_t pages = (seed >> 33 & ((1ull << (seed >> 60)) - 1)) + 1;
+        uint64_t first = seed >> 20 & 0xfffffff;
+        struct vtd_block block[2];
+        unsigned n = vtd_inval_cover(first << 12, pages << 12, block);
+        uint64_t covered = 0, at = first;
+        assert_in_range(n, 1, 2);
+        for (unsigned k = 0; k < n; k++) {
+            uint64_t base = block[k].base >> 12, size = 1ull << block[k].mask;
+            assert_int_equal(base & (size - 1), 0);
+            assert_true(base <= at && at < base + size); /* no gap */
+            at = base + size;
+            covered += size;
+        }
+        assert_true(at >= first + pages);
+        assert_true(covered <= 4 * pages);
+    }
+    struct vtd_block block[2];
+    assert_int_equal(vtd_inval_cover(0, ~0ull << 12, block), 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        bed_test(a_batch_waits_once),
+        bed_test(a_full_ring_makes_room),
+        bed_test(cpus_share_the_queue),
+        bed_test(a_silent_device_loses_itself_alone),
+        bed_test(two_silent_devices),
+        bed_test(silent_while_blocked),
+        bed_test(silent_with_a_full_ring),
+        bed_test(a_hanging_unit_is_left),
+        bed_test(a_refused_descriptor),
+        bed_test(ranges_are_covered),
+    };
+    return cmocka_run_group_tests(tests, platform_setup, NULL);
+}
