@@ -242,7 +242,7 @@ static bool add_range(struct bootinfo *info, uint64_t base, uint64_t size, uint3
 bool firmware_leave(struct bootinfo *info)
 {
     /* Static: asking for memory would change the map that is being asked for. */
-    static uint8_t map[64 * 1024] __attribute__((aligned(16)));
+    static alignas(16) uint8_t map[64 * 1024];
     EFI_BOOT_SERVICES *bs = firmware_table->BootServices;
     UINTN size, key, step;
     UINT32 version;

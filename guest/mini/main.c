@@ -431,8 +431,13 @@ int guest_main(void)
     priority();
     nmi();
     timer();
-    if (sluice_vm_info(&info) == HV_OK)
-        check("vm.info", info.size == sizeof(info) && info.memory == memory_bytes());
+    if (sluice_vm_info(&info) == HV_OK) {
+        uint32_t r[4];
+
+        cpuid(0x40000001, 0, r);
+        check("cpuid.features", r[0] == info.version && r[1] == info.features && r[2] == 1);
+        check("vm.info", info.size == sizeof(info) && info.memory >= memory_bytes());
+    }
     uint32_t vcpus = (uint32_t)option("vcpus", info.vcpus ? info.vcpus : 1);
     if (vcpus > 1)
         several(vcpus);

@@ -10,8 +10,8 @@ static unsigned failures, in_this;
 
 void check_failed(const char *what, const char *file, int line, uint64_t got, uint64_t wanted)
 {
-    print("@test %s FAILED %s:%d: %s (got %#lx, wanted %#lx)\n", running, file, line, what, got,
-          wanted);
+    print("@test %s FAILED %s:%d: got %#lx, wanted %#lx\n", running, file, line, got, wanted);
+    print("    %s\n", what);
     in_this++;
 }
 

@@ -22,7 +22,7 @@ UNIT_SLOT, ACCEL_SLOTS = "02.0", {"a": "04.0", "b": "05.0"}
 DISK_SLOT, USB_SLOT, SHIM_SLOT = "07.0", "06.0", "08.0"
 DEBUG_EXIT_PORT = 0xF4  # writing v there ends QEMU with exit code 2 v + 1
 
-# TCG has no VMX; SVM lacks nrip-save and decode assists there. With xsave but not Without xsaveopt it hangs in a MOV to CR4 that sets OSXSAVE.
+# TCG has no VMX; SVM lacks nrip-save and decode assists there. With xsave but not
 # xsaveopt, its TCG refuses CR4.OSXSAVE, and hangs on the instruction.
 CPU = "qemu64,+svm,+npt,+x2apic,+pdpe1gb,+smep,+smap,+umip,+fsgsbase,+rdtscp,+xsave,+xsaveopt,+rdrand"
 
@@ -41,6 +41,7 @@ class Machine:
     cpu: str = CPU
     icount: bool = False          # exact instruction counts; the devices then finish at once (--sync)
     timeout: float = 60           # seconds, hard
+    until: str = None             # end the run when a line of the console holds this
     server: list = field(default_factory=list)  # further options of device-server
     qemu: list = field(default_factory=list)    # further options of QEMU
     on_line: object = None        # called with each line of the serial console as it comes
@@ -172,13 +173,15 @@ def _text(path):
 _ESCAPES = re.compile(r"\x1b\[[0-9;=?]*[A-Za-z]|\x1b[()][A-Z0-9]|[\x00\r]")
 
 
-def _collect(stream, m, result):
+def _collect(machine, m, result):
     """Reads the serial console to its end, without the firmware's terminal controls."""
-    for raw in iter(stream.readline, b""):
+    for raw in iter(machine.stdout.readline, b""):
         line = _ESCAPES.sub("", raw.decode("utf-8", "replace")).rstrip("\n")
         result.lines.append(line)
         if m.on_line:
             m.on_line(line)
+        if m.until and m.until in line:
+            machine.terminate()
 
 
 def run(m):
@@ -194,7 +197,7 @@ def run(m):
                 _wait_for_sockets(m, server, directory)
             with open(f"{directory}/qemu.err", "wb") as err:
                 machine = _start(qemu_command(m, directory), stdout=subprocess.PIPE, stderr=err)
-            reader = threading.Thread(target=_collect, args=(machine.stdout, m, result), daemon=True)
+            reader = threading.Thread(target=_collect, args=(machine, m, result), daemon=True)
             reader.start()
             try:
                 result.exit_code = machine.wait(m.timeout)

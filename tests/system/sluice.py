@@ -68,7 +68,7 @@ def guest_tests(lines, name):
 def ended(lines, name):
     """How Sluice says the guest ended, e.g. "shutdown code 0"; None: it did not."""
     for line in lines:
-        m = re.search(rf"vm {re.escape(name)}: ended: ([^;]*)", line)
+        m = re.search(rf"vm: {re.escape(name)}: ended: ([^;]*)", line)
         if m:
             return m[1].strip()
     return None

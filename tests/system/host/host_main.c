@@ -1,0 +1,384 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Tests of the host side from inside: linked with the hypervisor's own files in place of hv/main.c.
+ * The first VM's cmdline says what to do: nothing: the checks, each a line "[host] @test NAME ok";
+ * or the name of a fault to commit, whose report tests/system/test_host.py reads.
+ */
+#include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "arch/x86/apic.h"
+#include "arch/x86/arch.h"
+#include "arch/x86/asm.h"
+#include "arch/x86/cpu.h"
+#include "arch/x86/image.h"
+#include "arch/x86/irq.h"
+#include "arch/x86/timer.h"
+#include "arch/x86/vcpu.h"
+#include "hv/acpi.h"
+#include "hv/lock.h"
+#include "hv/log.h"
+#include "hv/pages.h"
+#include "hv/platform.h"
+#include "hv/vm.h"
+
+#define MS (1000 * time_ticks_per_us())
+
+static uint64_t image_base;
+
+static void say(const char *name, bool good, const char *what)
+{
+    char text[160];
+    int n = snprintf(text, sizeof(text), "@test %s %s %s", name, good ? "ok" : "FAILED",
+                     good ? "" : what);
+
+    log_guest("host", text, (unsigned)n);
+}
+
+#define check(name, cond) say(name, cond, #cond)
+
+/* Let interrupts come for @ms. */
+static void pause_ms(uint64_t ms)
+{
+    for (uint64_t start = time_now(); time_now() - start < ms * MS; cpu_relax())
+        irq_window();
+}
+
+/* Run @fn on CPU @cpu, in an interrupt. */
+static uint8_t call_vector;
+static void (*volatile call_fn)(void);
+static _Atomic unsigned calls;
+
+static void called(void *ctx)
+{
+    (void)ctx;
+    call_fn();
+    atomic_fetch_add(&calls, 1);
+}
+
+static bool call_on(unsigned cpu, void (*fn)(void))
+{
+    unsigned before = atomic_load(&calls);
+
+    call_fn = fn;
+    apic_send(cpus[cpu]->apic_id, call_vector);
+    for (uint64_t start = time_now(); time_now() - start < 1000 * MS; irq_window()) {
+        if (atomic_load(&calls) != before)
+            return true;
+    }
+    return false;
+}
+
+/* --- Checks -------------------------------------------------------------------------------------
+ */
+
+/* Against the ACPI PM timer, which the calibration had no need of. */
+static void check_clock(void)
+{
+    uint16_t port = acpi_pm_timer_port();
+    uint32_t first = inl(port);
+    uint64_t start = time_now();
+
+    while (((inl(port) - first) & 0xffffff) < 3579545 / 5) /* 200 ms */
+        cpu_relax();
+    uint64_t ms = (time_now() - start) / MS;
+    check("clock", ms >= 190 && ms <= 230);
+}
+
+static struct timer timers[3];
+static unsigned fired[3], order;
+static bool early;
+
+static void fire(struct timer *t)
+{
+    fired[t - timers] = ++order;
+    early = early || time_now() < t->when;
+}
+
+static void check_timers(void)
+{
+    uint64_t now = time_now();
+
+    for (unsigned i = 0; i < 3; i++)
+        timers[i].fn = fire;
+    timer_set(&timers[0], now + 30 * MS);
+    timer_set(&timers[1], now + 10 * MS);
+    timer_set(&timers[2], now + 5 * MS);
+    timer_set(&timers[2], now + 20 * MS); /* replaces */
+    pause_ms(60);
+    check("timer-order", fired[1] == 1 && fired[2] == 2 && fired[0] == 3 && order == 3);
+    check("timer-not-early", !early);
+    timer_set(&timers[0], time_now() + 5 * MS);
+    timer_set(&timers[1], time_now() + 5 * MS);
+    timer_cancel(&timers[0]);
+    timer_cancel(&timers[0]);
+    pause_ms(30);
+    check("timer-cancel", order == 4 && fired[1] == 4);
+    timer_set(&timers[2], 1);
+    check("timer-not-inside-set", order == 4);
+    pause_ms(10);
+    check("timer-in-the-past", order == 5);
+}
+
+static _Atomic unsigned ap_fired;
+
+static void ap_fire(struct timer *t)
+{
+    (void)t;
+    if (cpu_index() == cpu_count() - 1)
+        atomic_fetch_add(&ap_fired, 1);
+}
+
+static void ap_set_timer(void)
+{
+    static struct timer t = { .fn = ap_fire };
+
+    timer_set(&t, time_now() + 5 * MS);
+}
+
+static void check_other_cpus(void)
+{
+    struct irq_message m;
+    bool all = cpu_count() > 1;
+
+    for (unsigned i = 0; i < 200; i++)
+        all = all && call_on(1 + i % (cpu_count() - 1), ap_set_timer);
+    check("no-lost-wakeup", all);
+    pause_ms(50);
+    check("timer-on-its-own-cpu", atomic_load(&ap_fired) >= 1);
+    check("vectors-run-out", irq_alloc(called, NULL, &m) == HV_OK && m.data == call_vector + 1u);
+    while (irq_alloc(called, NULL, &m) == HV_OK)
+        ;
+    check("vectors-in-range", m.data == VECTOR_IRQ_LAST && (m.address & 0xfff00fff) == 0xfee00000);
+}
+
+static unsigned ticks;
+
+static void tick(void)
+{
+    ticks++;
+}
+
+static void check_periodic(void)
+{
+    platform_periodic(tick, 10000);
+    pause_ms(500);
+    check("periodic", ticks >= 25 && ticks <= 50); /* a busy machine loses some */
+}
+
+static struct lock lock = LOCK(RANK_VM);
+static volatile unsigned counted;
+
+static void count_up(void)
+{
+    for (unsigned i = 0; i < 300; i++) {
+        lock_take(&lock);
+        counted++;
+        lock_drop(&lock);
+    }
+}
+
+static void check_lock(void)
+{
+    unsigned before = atomic_load(&calls);
+
+    call_fn = count_up;
+    for (unsigned i = 1; i < cpu_count(); i++)
+        apic_send(cpus[i]->apic_id, call_vector);
+    count_up();
+    for (uint64_t start = time_now();
+         time_now() - start < 5000 * MS && atomic_load(&calls) - before < cpu_count() - 1;)
+        cpu_relax();
+    check("lock", counted == 300 * cpu_count());
+    check("lock-try", lock_try(&lock) && !lock_try(&lock));
+    lock_drop(&lock);
+}
+
+static void check_memory(void)
+{
+    alignas(16) uint64_t pair[4] = { 1, 2, 3, 4 };
+    void *page;
+
+    store128(pair + 2, 0x1111, 0x2222);
+    check("store128", pair[0] == 1 && pair[1] == 2 && pair[2] == 0x1111 && pair[3] == 0x2222);
+    check("page", pages_alloc(NULL, 0, &page) == HV_OK && phys_to_virt(virt_to_phys(page)) == page);
+    check("mmio-refuses-ram", !mmio_map(virt_to_phys(page), PAGE_SIZE));
+    check("mmio-refuses-wrap", !mmio_map(PADDR(~PAGE_MASK), 2 * PAGE_SIZE));
+    check("no-user-bit", (read_cr4() & (CR4_SMEP | CR4_SMAP)) == (CR4_SMEP | CR4_SMAP));
+    check("write-protect", read_cr0() & CR0_WP);
+}
+
+static void check_pci(void)
+{
+    uint32_t by_port = pci_config_read(0, 0, 4), by_port_8 = pci_config_read(0, 3, 1);
+    struct acpi_ecam ecam;
+
+    check("pci-ports-end-at-256", pci_config_read(0, 256, 4) == 0xffffffff);
+    check("ecam",
+          acpi_ecam(&ecam) == HV_OK && pci_config_ecam(ecam.base, ecam.first, ecam.last) == HV_OK);
+    check("ecam-same", by_port != 0xffffffff && pci_config_read(0, 0, 4) == by_port &&
+                           pci_config_read(0, 2, 2) == by_port >> 16 &&
+                           pci_config_read(0, 3, 1) == by_port_8 && by_port_8 == by_port >> 24);
+    check("pci-absent", pci_config_read(0x00f8 - 8, 0, 2) == 0xffff);
+    check("pci-unaligned",
+          pci_config_read(0, 1, 2) == 0xffff && pci_config_read(0, 0, 3) == 0xffffff);
+}
+
+static void check_log(void)
+{
+    struct log_limit limit = { 0 };
+    unsigned allowed = 0;
+
+    for (unsigned i = 0; i < 50; i++)
+        allowed += log_allowed(&limit, 5);
+    check("log-limit", allowed == 5 && limit.dropped == 45);
+    log_guest("raw", "a\033[2Jb\rc", 8);
+    log_info("host", "%0300d|", 1);
+}
+
+/* --- Faults -------------------------------------------------------------------------------------
+ */
+
+static volatile int zero;
+static volatile uint8_t code[1] = { 0xc3 };
+
+static void divide(void)
+{
+    zero = 5 / zero;
+}
+
+static void null(void)
+{
+    zero = *(volatile int *)(uintptr_t)zero;
+}
+
+/* The loader mapped it here, and the direct map still does elsewhere. */
+static void identity(void)
+{
+    zero = *(volatile int *)image_base;
+}
+
+static int deeper(volatile char *p)
+{
+    volatile char frame[512];
+
+    frame[0] = p[0];
+    return p[0] == 77 ? 1 : deeper(frame) + frame[0];
+}
+
+static void overflow(void)
+{
+    volatile char c = 0;
+
+    zero = deeper(&c);
+}
+
+static void write_code(void)
+{
+    *(volatile uint8_t *)__text_start = 0;
+}
+
+static void write_constants(void)
+{
+    *(volatile uint8_t *)__rodata_start = 0;
+}
+
+static void write_code_by_direct_map(void)
+{
+    *(volatile uint8_t *)phys_to_virt(PADDR(image_base)) = 0;
+}
+
+static void run_data(void)
+{
+    ((void (*)(void))(uintptr_t)code)();
+}
+
+static void run_direct_map(void)
+{
+    ((void (*)(void))phys_to_virt(PADDR(image_base)))();
+}
+
+static void broken_invariant(void)
+{
+    hv_assert(zero == 1);
+}
+
+static void undefined(void)
+{
+    __asm__ volatile("ud2");
+}
+
+static void undefined_elsewhere(void)
+{
+    call_on(cpu_count() - 1, undefined);
+}
+
+static void overflow_elsewhere(void)
+{
+    call_on(cpu_count() - 1, overflow);
+}
+
+static const struct fault {
+    const char *name;
+    void (*commit)(void);
+} faults[] = {
+    { "divide", divide },
+    { "null", null },
+    { "identity", identity },
+    { "overflow", overflow },
+    { "write-code", write_code },
+    { "write-constants", write_constants },
+    { "write-code-by-direct-map", write_code_by_direct_map },
+    { "run-data", run_data },
+    { "run-direct-map", run_direct_map },
+    { "assert", broken_invariant },
+    { "undefined-elsewhere", undefined_elsewhere },
+    { "overflow-elsewhere", overflow_elsewhere },
+};
+
+static void commit(const char *name)
+{
+    for (unsigned i = 0; i < ARRAY_SIZE(faults); i++) {
+        if (strcmp(name, faults[i].name) == 0)
+            faults[i].commit();
+    }
+    log_error("host", "survived: %s", name);
+    machine_stop(true);
+}
+
+void hv_main(const struct bootinfo *boot)
+{
+    static struct acpi_madt madt;
+    struct irq_message m;
+
+    arch_early_init(boot);
+    image_base = boot->image.base;
+    pages_add(PADDR(boot->pool.base), boot->pool.size);
+    arch_paging_init(boot);
+    hv_assert(acpi_init(boot) == HV_OK && acpi_madt(&madt) == HV_OK);
+    arch_irq_init(madt.ioapic, madt.nioapics);
+    arch_time_init(acpi_pm_timer_port());
+    hv_assert(vcpu_choose() == HV_OK);
+    hv_assert(arch_start_cpus(boot, madt.apic_id, madt.ncpus) == HV_OK);
+    hv_assert(irq_alloc(called, NULL, &m) == HV_OK);
+    call_vector = (uint8_t)m.data;
+    if (boot->vm[0].cmdline[0])
+        commit(boot->vm[0].cmdline);
+    check_clock();
+    check_timers();
+    check_periodic();
+    check_lock();
+    check_other_cpus();
+    check_memory();
+    check_pci();
+    check_log();
+    say("end", true, "");
+    machine_stop(true);
+}
+
+/* The core's call when its last VM ends; there are none. */
+void vm_last_ended(void)
+{
+    machine_stop(true);
+}
