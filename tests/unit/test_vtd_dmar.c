@@ -1,0 +1,254 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* VT-d: the DMAR table: what is found in good ones, and that bad ones are refused. */
+#include "drivers/iommu/vtd/dmar.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "tests/platform/platform.h"
+
+static uint8_t table[4096];
+static size_t length;
+static struct dmar dmar;
+
+static void seal(void)
+{
+    uint8_t sum = 0;
+    platform_put(table, 4, 4, length);
+    table[9] = 0;
+    for (size_t i = 0; i < length; i++)
+        sum = (uint8_t)(sum + table[i]);
+    table[9] = (uint8_t)-sum;
+}
+
+static void begin(void)
+{
+    memset(table, 0, sizeof table);
+    memcpy(table, "DMAR", 4);
+    length = 48;
+}
+
+static size_t unit(uint64_t base, uint8_t flags, uint16_t segment)
+{
+    size_t at = length;
+    platform_put(table, (unsigned)at + 2, 2, 16);
+    table[at + 4] = flags;
+    platform_put(table, (unsigned)at + 6, 2, segment);
+    platform_put(table, (unsigned)at + 8, 8, base);
+    length += 16;
+    return at;
+}
+
+/* To the unit at @at: path of n pairs. */
+static void scope(size_t at, uint8_t type, uint8_t bus, unsigned n, const uint8_t *path)
+{
+    uint8_t size = (uint8_t)(6 + 2 * n);
+    table[length] = type;
+    table[length + 1] = size;
+    table[length + 5] = bus;
+    memcpy(table + length + 6, path, 2 * n);
+    length += size;
+    table[at + 2] = (uint8_t)(table[at + 2] + size);
+}
+
+static enum hv_status parse(void)
+{
+    seal();
+    return vtd_dmar_parse(table, length, &dmar);
+}
+
+static struct platform_pci bridge, inner;
+
+static void bridges(void)
+{
+    platform_pci_endpoint(&bridge, 0x0010, 1, 1, 0, 0); /* 00:02.0, buses 4-6 */
+    bridge.config[0x0e] = 1;
+    bridge.config[0x19] = 4;
+    bridge.config[0x1a] = 6;
+    platform_pci_endpoint(&inner, 0x0408, 1, 1, 0, 0); /* 04:01.0, bus 5 */
+    inner.config[0x0e] = 0x81;
+    inner.config[0x19] = 5;
+    inner.config[0x1a] = 5;
+    platform_add_pci(&bridge);
+    platform_add_pci(&inner);
+}
+
+static void scopes_find_their_unit(void **state)
+{
+    (void)state;
+    bridges();
+    begin();
+    size_t at = unit(0xfed90000, 0, 0);
+    scope(at, 1, 0, 1, (const uint8_t[]){ 2, 1 });       /* endpoint 00:02.1 */
+    scope(at, 1, 0, 3, (const uint8_t[]){ 2, 0, 1, 0, 3, 2 }); /* through both bridges: 05:03.2 */
+    scope(at, 3, 0xf0, 1, (const uint8_t[]){ 0, 0 });    /* an IOAPIC is no device */
+    at = unit(0xfed91000, 0, 0);
+    scope(at, 2, 0, 1, (const uint8_t[]){ 2, 0 });       /* bridge 00:02.0 and what is behind */
+    at = unit(0xfed92000, 0, 1);                         /* another segment has no devices here */
+    scope(at, 1, 0, 1, (const uint8_t[]){ 9, 0 });
+    unit(0xfed93000, 1, 0);
+    assert_int_equal(parse(), HV_OK);
+    assert_int_equal(dmar.nunits, 4);
+    static const struct {
+        rid_t rid;
+        int unit;
+    } want[] = { { 0x0011, 0 }, { 0x051a, 0 }, { 0x0010, 1 }, { 0x0400, 1 }, { 0x0500, 1 },
+                 { 0x06ff, 1 }, { 0x0700, 3 }, { 0x0048, 3 }, { 0xf000, 3 }, { 0, 3 } };
+    for (unsigned i = 0; i < ARRAY_SIZE(want); i++)
+        assert_int_equal(vtd_dmar_unit_of(&dmar, want[i].rid), want[i].unit);
+}
+
+static void without_a_unit_for_all_the_rest_has_none(void **state)
+{
+    (void)state;
+    begin();
+    size_t at = unit(0xfed90000, 0, 0);
+    scope(at, 1, 3, 1, (const uint8_t[]){ 1, 0 });
+    assert_int_equal(parse(), HV_OK);
+    assert_int_equal(vtd_dmar_unit_of(&dmar, 0x0308), 0);
+    assert_int_equal(vtd_dmar_unit_of(&dmar, 0x0309), -1);
+}
+
+static void other_structures_are_skipped(void **state)
+{
+    (void)state;
+    begin();
+    static const uint16_t types[] = { 1, 2, 3, 4, 5, 6, 999 };
+    unit(0xfed90000, 1, 0);
+    for (unsigned i = 0; i < ARRAY_SIZE(types); i++) {
+        platform_put(table, (unsigned)length, 2, types[i]);
+        platform_put(table, (unsigned)length + 2, 2, 32);
+        length += 32;
+    }
+    assert_int_equal(parse(), HV_OK);
+    assert_int_equal(dmar.nunits, 1);
+    assert_true(platform_logged("RMRR"));
+}
+
+static void bad_tables_are_refused(void **state)
+{
+    (void)state;
+    assert_int_equal(vtd_dmar_parse(NULL, 0, &dmar), HV_ENODEV);
+    begin();
+    assert_int_equal(parse(), HV_ENODEV); /* no unit */
+
+    begin();
+    unit(0, 1, 0);
+    assert_int_equal(parse(), HV_EINVAL); /* no base */
+    begin();
+    unit(0xfed90800, 1, 0);
+    assert_int_equal(parse(), HV_EINVAL); /* not aligned */
+    begin();
+    table[unit(0xfed91000, 1, 0) + 5] = 1; /* two pages, aligned to one */
+    assert_int_equal(parse(), HV_EINVAL);
+    begin();
+    unit(0xfed90000, 0, 0);
+    unit(0xfed90000, 1, 0);
+    assert_int_equal(parse(), HV_EINVAL); /* twice the same */
+    begin();
+    table[unit(0xfed90000, 0, 0) + 5] = 2;
+    unit(0xfed93000, 1, 0);
+    assert_int_equal(parse(), HV_EINVAL); /* within the other's four pages */
+    begin();
+    unit(0xfed90000, 1, 0);
+    unit(0xfed91000, 1, 0);
+    assert_int_equal(parse(), HV_EINVAL); /* two for all devices */
+    begin();
+    for (unsigned i = 0; i < IOMMU_UNITS_MAX + 1; i++)
+        unit(0xfed00000 + i * 0x1000, 0, 0);
+    assert_int_equal(parse(), HV_ENOTSUP); /* one would be left alone */
+
+    begin();
+    size_t at = unit(0xfed90000, 1, 0);
+    table[at + 2] = 0; /* length 0: no end */
+    assert_int_equal(parse(), HV_EINVAL);
+    table[at + 2] = 15;
+    assert_int_equal(parse(), HV_EINVAL);
+    table[at + 2] = 17; /* past the end */
+    assert_int_equal(parse(), HV_EINVAL);
+    table[at + 2] = 16;
+    assert_int_equal(parse(), HV_OK);
+    table[20]++; /* checksum */
+    assert_int_equal(vtd_dmar_parse(table, length, &dmar), HV_EINVAL);
+    table[20]--;
+    platform_put(table, 4, 4, length + 1);
+    assert_int_equal(vtd_dmar_parse(table, length, &dmar), HV_EINVAL); /* longer than it is */
+    table[0] = 'X';
+    assert_int_equal(parse(), HV_EINVAL);
+
+    static const uint8_t sizes[] = { 0, 1, 6, 7, 9, 10, 200 };
+    for (unsigned i = 0; i < ARRAY_SIZE(sizes); i++) {
+        begin();
+        at = unit(0xfed90000, 0, 0);
+        scope(at, 1, 0, 1, (const uint8_t[]){ 1, 0 });
+        table[at + 17] = sizes[i]; /* scope length */
+        assert_int_equal(parse(), HV_EINVAL);
+    }
+}
+
+/* Paths that lead nowhere are told and left out; they claim nothing. */
+static void paths_that_lead_nowhere(void **state)
+{
+    (void)state;
+    bridges();
+    begin();
+    size_t at = unit(0xfed90000, 0, 0);
+    scope(at, 1, 0, 2, (const uint8_t[]){ 7, 0, 1, 0 });  /* 00:07.0 is absent */
+    scope(at, 1, 0, 1, (const uint8_t[]){ 32, 0 });       /* no such device number */
+    scope(at, 1, 0, 1, (const uint8_t[]){ 0, 8 });
+    inner.config[0x19] = 9;                               /* subordinate below secondary */
+    scope(at, 2, 4, 1, (const uint8_t[]){ 1, 0 });
+    assert_int_equal(parse(), HV_OK);
+    assert_int_equal(dmar.nclaims, 1);
+    assert_int_equal(vtd_dmar_unit_of(&dmar, 0x0408), 0);
+}
+
+/* Every truncation and 100,000 mutations: no access out of bounds (sanitizers), no endless loop. */
+static void mutations(void **state)
+{
+    (void)state;
+    bridges();
+    begin();
+    size_t at = unit(0xfed90000, 0, 0);
+    scope(at, 1, 0, 3, (const uint8_t[]){ 2, 0, 1, 0, 3, 2 });
+    scope(at, 2, 0, 1, (const uint8_t[]){ 2, 0 });
+    unit(0xfed93000, 1, 0);
+    seal();
+    size_t whole = length;
+    for (size_t cut = 0; cut < whole; cut++) {
+        uint8_t *exact = malloc(cut ? cut : 1); /* the sanitizer watches its end */
+        memcpy(exact, table, cut);
+        assert_int_not_equal(vtd_dmar_parse(exact, cut, &dmar), HV_OK);
+        free(exact);
+    }
+    srand(7);
+    unsigned good = 0;
+    uint8_t *exact = malloc(whole);
+    for (unsigned i = 0; i < 100000; i++) {
+        memcpy(exact, table, whole);
+        for (int n = rand() % 4 + 1; n--;)
+            exact[36 + (size_t)rand() % (whole - 36)] = (uint8_t)rand();
+        uint8_t sum = 0;
+        for (size_t k = 0; k < whole; k++)
+            sum = (uint8_t)(sum + exact[k]);
+        exact[9] = (uint8_t)(exact[9] - sum);
+        good += vtd_dmar_parse(exact, whole, &dmar) == HV_OK;
+        assert_in_range(dmar.nunits, 0, IOMMU_UNITS_MAX);
+        platform_clear_log();
+    }
+    free(exact);
+    assert_in_range(good, 1000, 99000); /* both ways were walked */
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        platform_test(scopes_find_their_unit),
+        platform_test(without_a_unit_for_all_the_rest_has_none),
+        platform_test(other_structures_are_skipped),
+        platform_test(bad_tables_are_refused),
+        platform_test(paths_that_lead_nowhere),
+        platform_test(mutations),
+    };
+    return cmocka_run_group_tests(tests, platform_setup, NULL);
+}
