@@ -13,6 +13,7 @@
 #include "arch/x86/irq.h"
 #include "arch/x86/msr_policy.h"
 #include "arch/x86/xstate.h"
+#include "hv/hypercall.h"
 #include "hv/platform.h"
 #include "hv/vm.h"
 
@@ -68,7 +69,7 @@ static void on_cpuid(struct vcpu *v, const struct vcpu_exit *)
         .index = v->index,
         .nvcpus = v->vm->nvcpus,
         .osxsave = vcpu_ops->cr4(v) & CR4_OSXSAVE,
-        .features = 0,
+        .features = (uint32_t)stats_features(v->vm),
         .vmmcall = vcpu_ops->hypercall_vmmcall,
         .tsc_khz = (uint32_t)(time_ticks_per_us() * 1000),
     };
