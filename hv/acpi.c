@@ -31,17 +31,20 @@ static bool sums_to_zero(const uint8_t *p, size_t n)
     return sum == 0;
 }
 
-/* Firmware's bytes at [pa, pa + size), or NULL if the memory map has no memory there. */
+/* Firmware's bytes at [pa, pa + size), or NULL if the memory map has neither RAM nor ACPI memory
+ * there and it is not the page of the root pointer: nothing else is mapped. */
 static const uint8_t *bytes_at(uint64_t pa, uint64_t size)
 {
     uint64_t from = pa, end = pa + size;
 
     if (size == 0 || end < pa)
         return NULL;
+    if (((pa ^ boot_info->rsdp) | ((end - 1) ^ boot_info->rsdp)) <= PAGE_MASK)
+        return phys_to_virt(PADDR(pa));
     /* Ascending: a range may go on in the next entry. */
     for (unsigned i = 0; i < boot_info->nmemory; i++) {
         const struct boot_memory *m = &boot_info->memory[i];
-        if (m->kind == BOOT_MMIO || from - m->base >= m->size)
+        if ((m->kind != BOOT_RAM && m->kind != BOOT_ACPI) || from - m->base >= m->size)
             continue;
         from = m->base + m->size;
         if (from >= end)
