@@ -56,8 +56,6 @@ $(eval $(call flavour_rules,host))
 
 boot_src := $(wildcard boot/*.c boot/*.S)
 shim_src := $(wildcard tests/model/shim/*.c)
-boot     := $(if $(boot_src),$(B)/BOOTX64.EFI)
-shim     := $(if $(shim_src),$(B)/tests/shim.efi)
 # Applications of the system tests: tests/system/efi-NAME/ becomes NAME.efi.
 efi_test_names := $(patsubst tests/system/efi-%/,%,$(wildcard tests/system/efi-*/))
 efi_tests      := $(efi_test_names:%=$(B)/tests/%.efi)
@@ -75,7 +73,6 @@ $(foreach n,$(efi_test_names),$(eval $(call efi_rule,$(B)/tests/$n.efi,$(wildcar
 # ---- hypervisor
 
 hv_src := $(wildcard hv/*.c arch/x86/*.[cS] arch/x86/*/*.[cS] drivers/iommu/*.c drivers/iommu/*/*.c)
-hv     := $(if $(filter arch/%,$(hv_src)),$(B)/sluice.elf $(B)/sluice.stripped.elf)
 
 $(B)/sluice.elf: $(call objects,hv,$(hv_src)) linker.ld $(NEWLIB)/lib/libc.a
 	$(call begin,LINK,$@)
@@ -101,15 +98,13 @@ $(foreach g,$(guests),$(eval $(call guest_rule,$g)))
 
 # ---- the disk image
 
-$(B)/sluice.img: $(boot) $(hv) $(guest_elf) $(wildcard guest/sluice.cfg) tools/mkimage
+$(B)/sluice.img: $(B)/BOOTX64.EFI $(B)/sluice.stripped.elf $(guest_elf) guest/sluice.cfg tools/mkimage
 	$(call begin,IMAGE,$@)
 	$(Q)tools/mkimage $@ --cfg guest/sluice.cfg --add $(B)/BOOTX64.EFI=EFI/BOOT/BOOTX64.EFI \
 	    --add $(B)/sluice.stripped.elf=sluice/sluice.elf \
 	    $(foreach g,$(guest_elf),--add $g=sluice/$(notdir $g))
 
-# Parts that are not written yet are left out.
-parts := $(boot) $(hv) $(guest_elf)
-all: $(parts) $(if $(and $(boot),$(hv),$(guests),$(wildcard guest/sluice.cfg)),image) # everything that boots (the default)
+all: image # everything that boots (the default)
 
 image: $(B)/sluice.img # the disk image, build/sluice.img: write it to a USB stick or boot it in QEMU
 

@@ -6,7 +6,7 @@
 checked := $(shell find arch boot drivers guest hv include tests -name '*.[ch]' 2>/dev/null)
 
 # The flags that a file is compiled with.
-flavour_of = $(or $(if $(filter boot/% tests/model/shim/% tests/system/%,$(1)),boot),$(if $(filter guest/%,$(1)),guest),$(if $(filter tests/%,$(1)),host),hv)
+flavour_of = $(or $(if $(filter tests/system/host/%,$(1)),hv),$(if $(filter boot/% tests/model/shim/% tests/system/%,$(1)),boot),$(if $(filter guest/%,$(1)),guest),$(if $(filter tests/%,$(1)),host),hv)
 
 $(B)/check/%.format: % .clang-format
 	$(call begin,FMT,$<)
@@ -33,6 +33,9 @@ check-format: $(checked:%=$(B)/check/%.format) # clang-format agrees with every 
 check-headers: $(patsubst %,$(B)/check/%.alone,$(filter %.h,$(checked))) # every header compiles alone
 check-tidy: $(patsubst %,$(B)/check/%.tidy,$(filter %.c,$(checked))) # clang-tidy finds nothing
 
+format: # lay out every file as clang-format decides
+	$(Q)clang-format$(LLVM) -i $(checked)
+
 check-includes: # the include rule holds, without cycles; first that the check itself finds violations
 	$(Q)tools/check-includes --self-test
 	$(Q)tools/check-includes
@@ -51,4 +54,4 @@ check-image: $(B)/sluice.elf # the hypervisor uses no vector or x87 register, an
 
 check: check-format check-spdx check-includes check-headers check-docs check-image check-tidy # all checks of the source
 
-.PHONY: check check-spdx check-image check-format check-headers check-tidy check-includes check-docs
+.PHONY: check format check-spdx check-image check-format check-headers check-tidy check-includes check-docs

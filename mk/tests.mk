@@ -16,7 +16,6 @@ core_src  := $(filter-out $(platform_src:tests/platform/%=hv/%),$(wildcard hv/*.
 unit_src := $(wildcard tests/unit/test_*.c tests/model/test_*.c)
 unit     := $(unit_src:%.c=$(B)/%)
 server_src := $(wildcard tests/model/server/*.c)
-server     := $(if $(server_src),$(B)/tests/device-server)
 
 define archive_rule
 $(B)/obj/$(1).a: $(call objects,host,$(2))
@@ -39,8 +38,15 @@ $(B)/tests/device-server: $(call objects,host,$(server_src)) $(B)/obj/model.a
 	$(call begin,LINK,$@)
 	$(Q)$(CLANG) $(FLAGS_host) -fuse-ld=lld -o $@ $^
 
+# The hypervisor with a main of its own, which tests the host side from inside.
+host_test := $(B)/tests/host-test.elf
+$(host_test): $(call objects,hv,$(filter-out hv/main.c,$(hv_src)) $(wildcard tests/system/host/*.c)) \
+    linker.ld $(NEWLIB)/lib/libc.a
+	$(call begin,LINK,$@)
+	$(Q)ld.lld$(LLVM) $(LDBARE) --strip-all -T linker.ld -o $@ $(filter %.o %.a,$^)
+
 tests-built: $(unit) # build the unit tests without running them
-system-built: $(B)/sluice.img $(server) $(shim) $(efi_tests) # build what the system tests need
+system-built: $(B)/sluice.img $(B)/tests/device-server $(B)/tests/shim.efi $(efi_tests) $(host_test) # build what the system tests need
 
 # Both print "N passed, N failed" last.
 system := tests/system/run.py --build $(B)
