@@ -1,0 +1,159 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Enumeration through bridges, capability lists that lie, BAR sizing. */
+#include <string.h>
+
+#include "hv/pci.h"
+#include "tests/platform/platform.h"
+
+static struct platform_pci function[8];
+
+static void endpoint(unsigned i, rid_t rid)
+{
+    platform_pci_endpoint(&function[i], rid, 0x1234, (uint16_t)(0x10 + i), 0, 0);
+    platform_add_pci(&function[i]);
+}
+
+static void bridge(unsigned i, rid_t rid, uint8_t secondary)
+{
+    endpoint(i, rid);
+    function[i].config[PCI_HEADER_TYPE] = 1;
+    function[i].config[PCI_SECONDARY_BUS] = secondary;
+}
+
+struct found {
+    unsigned n;
+    rid_t rid[64];
+};
+
+static void note(void *ctx, rid_t rid)
+{
+    struct found *f = ctx;
+
+    assert_true(f->n < 64);
+    f->rid[f->n++] = rid;
+}
+
+static void each_function_is_found_once(void **state)
+{
+    struct found f = { 0 };
+    static const rid_t want[] = { 0x0000, 0x0008, 0x000b, 0x0010, 0x0500, 0x0508 };
+    (void)state;
+    endpoint(0, pci_rid(0, 0, 0));
+    endpoint(1, pci_rid(0, 1, 0));
+    endpoint(2, pci_rid(0, 1, 3));
+    function[1].config[PCI_HEADER_TYPE] = 0x80; /* has further functions */
+    bridge(3, pci_rid(0, 2, 0), 5);
+    endpoint(4, pci_rid(5, 0, 0));
+    bridge(5, pci_rid(5, 1, 0), 0); /* a loop */
+    endpoint(6, pci_rid(0, 0, 5));  /* function 0 says there is none */
+    endpoint(7, pci_rid(7, 0, 0));  /* no bridge leads there */
+    pci_each(note, &f);
+    assert_int_equal(f.n, ARRAY_SIZE(want));
+    for (unsigned i = 0; i < f.n; i++)
+        assert_int_equal(f.rid[i], want[i]);
+    assert_true(pci_present(pci_rid(0, 2, 0)));
+    assert_false(pci_present(pci_rid(0, 3, 0)));
+}
+
+static void capability_lists_are_bounded(void **state)
+{
+    uint8_t *c = function[0].config;
+    (void)state;
+    endpoint(0, 0x20);
+    platform_put(c, PCI_CAPABILITIES, 1, 0x40);
+    platform_put(c, 0x40, 2, 0x5005);                /* MSI, next 0x50 */
+    platform_put(c, 0x50, 2, 0x6210);                /* PCIe, next 0x62: low bits are reserved */
+    platform_put(c, 0x60, 2, 0x4011);                /* MSI-X, back to the first */
+    assert_int_equal(pci_capability(0x20, 0x10), 0); /* the status bit says no list */
+    platform_put(c, PCI_STATUS, 2, 0x10);
+    assert_int_equal(pci_capability(0x20, 5), 0x40);
+    assert_int_equal(pci_capability(0x20, 0x10), 0x50);
+    assert_int_equal(pci_capability(0x20, 0x11), 0x60);
+    assert_int_equal(pci_capability(0x20, 9), 0); /* ends, in spite of the loop */
+    platform_put(c, 0x60, 2, 0x2009);             /* a pointer into the header ends the list */
+    assert_int_equal(pci_capability(0x20, 9), 0x60);
+    assert_int_equal(pci_capability(0x20, 1), 0);
+
+    assert_int_equal(pci_extended_capability(0x20, 0x1b), 0);
+    platform_put(c, 0x100, 4, 0x1501000f); /* ATS, next 0x150 */
+    platform_put(c, 0x150, 4, 0x2001001b);
+    platform_put(c, 0x200, 4, 0x10010013); /* back to the first */
+    assert_int_equal(pci_extended_capability(0x20, 0x0f), 0x100);
+    assert_int_equal(pci_extended_capability(0x20, 0x1b), 0x150);
+    assert_int_equal(pci_extended_capability(0x20, 0x13), 0x200);
+    assert_int_equal(pci_extended_capability(0x20, 0x44), 0);
+    assert_int_equal(pci_extended_capability(0x28, 0x0f), 0); /* absent function */
+}
+
+static bool decoded_while_sizing;
+
+/* A function that notices when its BARs are written with decoding on. */
+static uint32_t strict_read(void *ctx, unsigned offset, unsigned size)
+{
+    struct platform_pci *f = ctx;
+    uint32_t value = 0;
+
+    memcpy(&value, f->config + offset, size);
+    return value;
+}
+
+static void strict_write(void *ctx, unsigned offset, unsigned size, uint32_t value)
+{
+    struct platform_pci *f = ctx;
+
+    if (offset >= PCI_BAR0 && offset < PCI_BAR0 + 24)
+        decoded_while_sizing |= f->config[PCI_COMMAND] & 3;
+    for (unsigned i = 0; i < size; i++) {
+        uint8_t mask = f->writable[offset + i];
+        f->config[offset + i] =
+            (uint8_t)((f->config[offset + i] & ~mask) | (value >> (8 * i) & mask));
+    }
+}
+
+static void bars_are_sized_with_decoding_off(void **state)
+{
+    struct platform_pci *f = &function[0];
+    struct pci_bar bar[PCI_BARS];
+    uint8_t before[64];
+    (void)state;
+    endpoint(0, 0x20);
+    f->ctx = f;
+    f->read = strict_read;
+    f->write = strict_write;
+    platform_put(f->config, PCI_COMMAND, 2, 7);
+    platform_put(f->config, 0x10, 4, 0xfe000000); /* 64 KiB, 32 bits */
+    platform_put(f->writable, 0x10, 4, 0xffff0000);
+    platform_put(f->config, 0x14, 8, 0x3800000000ull | 0xc); /* 8 GiB, 64 bits, prefetchable */
+    platform_put(f->writable, 0x14, 8, ~0x1ffffffffull);
+    platform_put(f->config, 0x1c, 4, 0xc001); /* IO, 32 ports */
+    platform_put(f->writable, 0x1c, 4, 0xffe0);
+    platform_put(f->config, 0x24, 4, 0xfd000004); /* says 64 bits, has no next register */
+    platform_put(f->writable, 0x24, 4, 0xfffff000);
+    memcpy(before, f->config, 64);
+    decoded_while_sizing = false;
+    pci_bars(0x20, bar);
+    assert_false(decoded_while_sizing);
+    assert_memory_equal(before, f->config, 64); /* all put back */
+    assert_int_equal(bar[0].base, 0xfe000000);
+    assert_int_equal(bar[0].size, 0x10000);
+    assert_false(bar[0].wide);
+    assert_int_equal(bar[1].base, 0x3800000000);
+    assert_int_equal(bar[1].size, 8ull << 30);
+    assert_true(bar[1].wide && bar[1].prefetchable);
+    assert_int_equal(bar[2].size, 0);
+    assert_true(bar[3].io);
+    assert_int_equal(bar[3].size, 0);
+    assert_int_equal(bar[4].size, 0);
+    assert_int_equal(bar[5].size, 0x1000);
+    assert_false(bar[5].wide);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        platform_test(each_function_is_found_once),
+        platform_test(capability_lists_are_bounded),
+        platform_test(bars_are_sized_with_decoding_off),
+    };
+    return cmocka_run_group_tests(tests, platform_setup, platform_check);
+}
