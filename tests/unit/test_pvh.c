@@ -323,7 +323,7 @@ static void any_byte_may_be_wrong(void **state)
     memcpy(exact, k.file, size);
     k.file = exact;
     config.kernel = (struct boot_file){ virt_to_phys(exact).v, size };
-    for (unsigned at = 0; at < 64 + 2 * 56 + 48; at++) {
+    for (unsigned at = 0; at < 64 + 2 * 56 + 44; at++) {
         unsigned offset = at < 64 + 2 * 56 ? at : 0x2000 + at - (64 + 2 * 56);
         for (unsigned bit = 0; bit < 8; bit++) {
             k.file[offset] ^= (uint8_t)(1u << bit);
