@@ -10,7 +10,6 @@
 #include "arch/x86/asm.h"
 #include "arch/x86/cpu.h"
 #include "arch/x86/paging.h"
-#include "arch/x86/time.h"
 #include "arch/x86/vcpu.h"
 #include "hv/log.h"
 #include "hv/pages.h"
@@ -191,7 +190,7 @@ enum hv_status arch_start_cpus(const struct bootinfo *boot, const uint32_t *apic
         if (apic_id[i] != cpus[0]->apic_id)
             apic_send_init(apic_id[i]);
     }
-    time_wait_us(INIT_WAIT_US);
+    timer_sleep_us(INIT_WAIT_US);
     for (unsigned i = 0; i < n && s == HV_OK; i++) {
         if (apic_id[i] != cpus[0]->apic_id)
             s = index < CPUS_MAX ? start_cpu(trampoline, index++, apic_id[i]) : HV_ERANGE;

@@ -76,6 +76,20 @@ static struct timer *first_due(const struct cpu *c, uint64_t now)
     return NULL;
 }
 
+static void wake(struct timer *t)
+{
+    (void)t;
+}
+
+void timer_sleep_us(uint64_t us)
+{
+    struct timer t = { .fn = wake };
+
+    timer_set(&t, time_now() + us * time_ticks_per_us());
+    while (t.armed)
+        cpu_idle();
+}
+
 /* A timer that always sets itself into the past gets no more turns than there are timers. */
 static void expired(void *ctx)
 {

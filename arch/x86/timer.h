@@ -21,6 +21,9 @@ struct timer {
 void timer_set(struct timer *t, uint64_t when);
 void timer_cancel(struct timer *t);
 
+/* Sleep; interrupts are taken meanwhile. Boot only. */
+void timer_sleep_us(uint64_t us);
+
 /* Boot CPU, once the clock's rate is known; then on each other CPU. */
 void timer_init(void);
 void timer_cpu_init(void);
