@@ -137,13 +137,16 @@ static void second_stage_coarser(void **state)
         assert_int_equal(at(SS, VA), old_page);
         bed_put(b, leaf_ss, new_page | 3);
         assert_int_equal(at(SS, VA), old_page);
-        switch (i) {
-        case 0: iotlb_page(SS_DID, 0, 3, true); break; /* pages 0..7 */
-        case 1: iotlb_page(SS_DID, 0, 18, true); break;
-        case 2: iotlb_domain(SS_DID); break;
-        case 3: bed_do(b, 0xd2, 0); break;
-        case 4: piotlb(SS_DID, SS); break; /* DID and PASID (Table 24) */
-        }
+        if (i == 0)
+            iotlb_page(SS_DID, 0, 3, true); /* pages 0..7 */
+        else if (i == 1)
+            iotlb_page(SS_DID, 0, 18, true);
+        else if (i == 2)
+            iotlb_domain(SS_DID);
+        else if (i == 3)
+            bed_do(b, 0xd2, 0);
+        else
+            piotlb(SS_DID, SS); /* DID and PASID (Table 24) */
         assert_int_equal(at(SS, VA), new_page);
     }
 }
@@ -437,7 +440,7 @@ static void context_function_mask(void **state)
     (void)state;
     static const struct {
         uint16_t sid;
-        unsigned fm;
+        uint8_t fm;
         bool hit;
     } t[] = {
         { RID ^ 4, 0, false }, { RID ^ 4, 1, true }, { RID ^ 6, 1, false }, { RID ^ 6, 2, true },

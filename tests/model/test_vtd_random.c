@@ -28,6 +28,13 @@ static uint64_t rnd(uint64_t n)
     return rng % n;
 }
 
+/* Bits are rare, so that descriptors are often valid. */
+static uint64_t sparse(void)
+{
+    uint64_t a = rnd(~UINT64_C(0)), c = rnd(~UINT64_C(0));
+    return a & c & rnd(~UINT64_C(0));
+}
+
 /* A second unit over the same memory. */
 static struct vtd_model *twin;
 
@@ -106,11 +113,12 @@ static void change_entry(unsigned rid, unsigned i)
     }
     /* One domain-id and PASID on several functions must mean the same (6.2.3.1). */
     unsigned s = i & 1;
-    switch (i % 3) {
-    case 0: bed_pe(b, r, 0x40 + i, ss[s] | 0x89, (5 + s) | PWSNP, 0); break;
-    case 1: bed_pe(b, r, 0x40 + i, ss[s] | 0xc9, (5 + s) | PWSNP, fs[i]); break;
-    case 2: bed_pe(b, r, 0x40 + i, 0x41, 1 | PWSNP, fs[i]); break;
-    }
+    if (i % 3 == 0)
+        bed_pe(b, r, 0x40 + i, ss[s] | 0x89, (5 + s) | PWSNP, 0);
+    else if (i % 3 == 1)
+        bed_pe(b, r, 0x40 + i, ss[s] | 0xc9, (5 + s) | PWSNP, fs[i]);
+    else
+        bed_pe(b, r, 0x40 + i, 0x41, 1 | PWSNP, fs[i]);
 }
 
 static void compare(void)
@@ -205,10 +213,8 @@ static void noise(void **state)
             break;
         }
         case 3:
-            bed_desc(b,
-                     (rnd(~UINT64_C(0)) & rnd(~UINT64_C(0)) & ~UINT64_C(0xe0f)) |
-                         used[rnd(sizeof(used))],
-                     rnd(2) ? rnd(~UINT64_C(0)) : 0);
+            bed_desc(b, (sparse() & ~UINT64_C(0xe0f)) | used[rnd(sizeof(used))],
+                     rnd(2) ? sparse() : 0);
             bed_kick(b);
             break;
         case 4: vtd_model_mmio_read(b->m, (uint32_t)rnd(0x700), rnd(2) ? 4 : 8); break;

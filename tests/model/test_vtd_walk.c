@@ -132,25 +132,24 @@ static void second_reserved(void **state)
 {
     (void)state;
     static const struct {
-        unsigned shift;
         uint64_t bits;
-        uint8_t reason;
+        uint8_t shift, reason;
     } t[] = {
-        { 12, UINT64_C(1) << 46, 0x7a },
-        { 12, UINT64_C(1) << 51, 0x7a },
-        { 12, UINT64_C(1) << 62, 0x7a },
-        { 12, UINT64_C(1) << 61, 0 },
-        { 12, UINT64_C(0x1ff) << 52, 0 },
-        { 12, UINT64_C(1) << 63, 0 },
-        { 12, 0x4, 0 },
-        { 12, 0x78, 0 },
-        { 12, 0x80, 0 },
-        { 12, 0x700, 0 },
-        { 12, 0x800, 0 },
-        { 21, 0x1000, 0x7a },
-        { 21, 0x100000, 0x7a },
-        { 30, 0x20000000, 0x7a },
-        { 21, 0x800, 0 },
+        { UINT64_C(1) << 46, 12, 0x7a },
+        { UINT64_C(1) << 51, 12, 0x7a },
+        { UINT64_C(1) << 62, 12, 0x7a },
+        { UINT64_C(1) << 61, 12, 0 },
+        { UINT64_C(0x1ff) << 52, 12, 0 },
+        { UINT64_C(1) << 63, 12, 0 },
+        { 0x4, 12, 0 },
+        { 0x78, 12, 0 },
+        { 0x80, 12, 0 },
+        { 0x700, 12, 0 },
+        { 0x800, 12, 0 },
+        { 0x1000, 21, 0x7a },
+        { 0x100000, 21, 0x7a },
+        { 0x20000000, 30, 0x7a },
+        { 0x800, 21, 0 },
     };
     for (unsigned i = 0; i < sizeof(t) / sizeof(t[0]); i++) {
         uint64_t addr = UINT64_C(0x40000000) * (i + 1);
@@ -319,21 +318,20 @@ static void first_reserved(void **state)
 {
     (void)state;
     static const struct {
-        unsigned shift;
         uint64_t bits;
-        uint8_t reason;
+        uint8_t shift, reason;
     } t[] = {
-        { 12, UINT64_C(1) << 46, 0x72 },
-        { 12, UINT64_C(1) << 51, 0x72 },
-        { 12, UINT64_C(0xfff) << 52, 0 },
-        { 12, 0xa98, 0 },
-        { 12, 0x100, 0 },
-        { 21, 0x2000, 0x72 },
-        { 21, 0x100000, 0x72 },
-        { 21, 0x1000, 0 },
-        { 30, 0x2000, 0x72 },
-        { 30, 0x20000000, 0x72 },
-        { 30, 0x1000, 0 },
+        { UINT64_C(1) << 46, 12, 0x72 },
+        { UINT64_C(1) << 51, 12, 0x72 },
+        { UINT64_C(0xfff) << 52, 12, 0 },
+        { 0xa98, 12, 0 },
+        { 0x100, 12, 0 },
+        { 0x2000, 21, 0x72 },
+        { 0x100000, 21, 0x72 },
+        { 0x1000, 21, 0 },
+        { 0x2000, 30, 0x72 },
+        { 0x20000000, 30, 0x72 },
+        { 0x1000, 30, 0 },
     };
     first(PASID, 0);
     for (unsigned i = 0; i < sizeof(t) / sizeof(t[0]); i++) {

@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { HASH = 1 << 14, DIDS = 1 << 12, PAIRS = 1 << 13, LIMIT = 1 << 18 };
+enum { HASH = 1 << 16, DIDS = 1 << 12, PAIRS = 1 << 16, LIMIT = 1 << 20 };
 
 struct vtd_cache {
     struct vtd_entry *hash[HASH], *did[DIDS], *pair[PAIRS];
@@ -142,11 +142,17 @@ struct vtd_entry *vtd_cache_insert(struct vtd_model *m, const struct vtd_key *ke
 static bool matches(const struct vtd_filter *f, const struct vtd_entry *e)
 {
     uint64_t last = e->key.addr + (BIT64(e->key.shift) - 1);
-    return (f->kinds >> e->key.kind & 1) && (!f->by_did || e->tag_did == f->did) &&
-           (!f->by_pasid || e->tag_pasid == f->pasid) &&
-           (!f->by_sid || !((e->tag_sid ^ f->sid) & (uint16_t)~f->sid_mask)) &&
-           (!f->pgtt_mask || (f->pgtt_mask >> e->tag_pgtt & 1)) &&
-           (!f->by_addr || (e->key.addr <= f->last && last >= f->first));
+    if (!(f->kinds >> e->key.kind & 1) || (f->by_did && e->tag_did != f->did) ||
+        (f->by_pasid && e->tag_pasid != f->pasid) ||
+        (f->by_sid && ((e->tag_sid ^ f->sid) & (uint16_t)~f->sid_mask)) ||
+        (f->pgtt_mask && !(f->pgtt_mask >> e->tag_pgtt & 1)))
+        return false;
+    /* What the address range of a second-stage invalidation cannot select goes anyway (Table 23).
+     */
+    bool first = e->tag_pgtt == PGTT_FS || e->tag_pgtt == PGTT_NESTED;
+    if (f->second_stage && (e->key.kind == VTD_FSPS || (e->key.kind == VTD_IOTLB && first)))
+        return true;
+    return !f->by_addr || (e->key.addr <= f->last && last >= f->first);
 }
 
 struct hits {
@@ -158,9 +164,10 @@ static void hit(struct hits *h, struct vtd_entry *e)
 {
     if (h->n == h->room) {
         h->room = h->room ? 2 * h->room : 64;
-        h->e = realloc(h->e, h->room * sizeof(*h->e));
-        if (!h->e)
+        struct vtd_entry **more = realloc(h->e, h->room * sizeof(*more));
+        if (!more)
             abort();
+        h->e = more;
     }
     h->e[h->n++] = e;
 }

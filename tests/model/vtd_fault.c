@@ -173,7 +173,10 @@ static void log_fault(struct vtd_model *m, uint64_t q0, uint64_t q1)
         m->fsts = (m->fsts & ~0xff00u) | m->frcd_index << 8;
     m->frcd[m->frcd_index][0] = q0;
     m->frcd[m->frcd_index][1] = q1 | BIT64(63);
-    m->frcd_index = (m->frcd_index + 1) % frcd_count(m);
+    /* The index stays 0 while both translations are off (7.2.1). */
+    bool on = vtd_gsts(m, GSTS_TES) || vtd_gsts(m, GSTS_IRES);
+    unsigned next = m->frcd_index + 1;
+    m->frcd_index = on && next < frcd_count(m) ? next : 0;
     if (first)
         vtd_event_raise(m, &m->fault_event);
 }

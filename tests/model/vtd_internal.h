@@ -212,6 +212,7 @@ struct vtd_entry {
 struct vtd_filter {
     uint32_t kinds; /* mask of 1 << kind */
     bool by_did, by_pasid, by_sid, by_addr;
+    bool second_stage; /* the range is of second-stage input: see vtd_cache.c */
     uint16_t did, sid, sid_mask;
     uint32_t pasid;
     uint8_t pgtt_mask;    /* 0: any */

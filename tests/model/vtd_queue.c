@@ -4,18 +4,11 @@
  * carried out as late as 6.5.2.12 lets hardware do it: at a wait, or when a device-TLB request
  * needs it. So what is not waited for is not done.
  */
-#include "tests/model/vtd_internal.h"
+#include "tests/model/vtd_queue.h"
 
 #include <string.h>
 
 enum iqei { IQE_NONE, IQE_TAIL, IQE_FETCH, IQE_TYPE, IQE_RESERVED, IQE_WIDTH, IQE_ALIGN, IQE_TTM };
-
-enum { T_CC = 1, T_IOTLB, T_DTLB, T_IEC, T_WAIT, T_PIOTLB, T_PC, T_PDTLB, T_RESPONSE };
-
-static unsigned desc_type(const uint64_t q[4])
-{
-    return (unsigned)(vtd_bits(q[0], 11, 9) << 4 | vtd_bits(q[0], 3, 0));
-}
 
 static uint64_t queue_bytes(const struct vtd_model *m)
 {
@@ -41,25 +34,25 @@ static struct layout layout_of(const struct vtd_model *m, unsigned type)
     if (!vtd_ecap(m, ECAP_DIT))
         pfsid = 0;
     switch (type) {
-    case T_CC: return (struct layout){ head | g | did | vtd_mask(49, 32), 0, 0xe };
-    case T_IOTLB:
+    case VTD_T_CC: return (struct layout){ head | g | did | vtd_mask(49, 32), 0, 0xe };
+    case VTD_T_IOTLB:
         return (struct layout){ head | g | vtd_mask(7, 6) | did, addr | vtd_mask(6, 0),
                                 vtd_cap(m, CAP_PSI) ? 0xe : 0x6 };
-    case T_DTLB:
+    case VTD_T_DTLB:
         return (struct layout){ head | vtd_mask(20, 16) | vtd_mask(47, 32) | pfsid, addr | 1, 0 };
-    case T_IEC:
+    case VTD_T_IEC:
         return (struct layout){ head | BIT64(4) | vtd_mask(31, 27) | vtd_mask(47, 32), 0, 0 };
-    case T_WAIT:
+    case VTD_T_WAIT:
         return (struct layout){ head | vtd_mask(6, 4) | vtd_mask(63, 32) |
                                     (vtd_ecap(m, ECAP_PDS) ? BIT64(7) : 0),
                                 vtd_mask(63, 2), 0 };
-    case T_PIOTLB:
+    case VTD_T_PIOTLB:
         return (struct layout){ head | g | did | vtd_mask(51, 32), addr | vtd_mask(6, 0), 0xc };
-    case T_PC: return (struct layout){ head | g | did | vtd_mask(51, 32), 0, 0xb };
-    case T_PDTLB:
+    case VTD_T_PC: return (struct layout){ head | g | did | vtd_mask(51, 32), 0, 0xb };
+    case VTD_T_PDTLB:
         return (struct layout){ head | vtd_mask(8, 4) | did | vtd_mask(51, 32) | pfsid,
                                 addr | BIT64(11) | 1, 0 };
-    case T_RESPONSE: /* bit 66 is ignored in 5.10, reserved before */
+    case VTD_T_RESPONSE: /* bit 66 is ignored in 5.10, reserved before */
         return (struct layout){ head | BIT64(4) | vtd_mask(15, 12) | did | vtd_mask(51, 32),
                                 vtd_mask(11, 2), 0 };
     }
@@ -68,20 +61,20 @@ static struct layout layout_of(const struct vtd_model *m, unsigned type)
 
 static bool type_legal(const struct vtd_model *m, unsigned type)
 {
-    if (type < T_CC || type > T_RESPONSE)
+    if (type < VTD_T_CC || type > VTD_T_RESPONSE)
         return false;
-    if (type > T_WAIT && vtd_ttm(m) == TTM_LEGACY)
+    if (type > VTD_T_WAIT && vtd_ttm(m) == TTM_LEGACY)
         return false;
-    if ((type == T_DTLB || type == T_PDTLB) && !vtd_ecap(m, ECAP_DT))
+    if ((type == VTD_T_DTLB || type == VTD_T_PDTLB) && !vtd_ecap(m, ECAP_DT))
         return false;
-    if (type == T_IEC && !vtd_ecap(m, ECAP_IR))
+    if (type == VTD_T_IEC && !vtd_ecap(m, ECAP_IR))
         return false;
-    return type != T_RESPONSE || vtd_ecap(m, ECAP_PRS);
+    return type != VTD_T_RESPONSE || vtd_ecap(m, ECAP_PRS);
 }
 
 static enum iqei check(struct vtd_model *m, const uint64_t q[4])
 {
-    unsigned type = desc_type(q);
+    unsigned type = vtd_desc_type(q);
     if (!type_legal(m, type)) {
         vtd_complain(m, VTD_RULE_DESC_TYPE, "type %u, TTM %u, at %05llx", type, vtd_ttm(m),
                      (unsigned long long)m->iqh);
@@ -96,155 +89,30 @@ static enum iqei check(struct vtd_model *m, const uint64_t q[4])
         return IQE_RESERVED;
     }
     unsigned am = (unsigned)vtd_bits(q[1], 5, 0), im = (unsigned)vtd_bits(q[0], 31, 27);
-    if ((type == T_IOTLB && g == 3 && am > vtd_bits(m->cfg.cap, 53, 48)) ||
-        (type == T_IEC && (q[0] >> 4 & 1) && im > vtd_bits(m->cfg.ecap, 23, 20))) {
-        vtd_complain(m, VTD_RULE_DESC_MASK, "type %u: mask %u", type, type == T_IEC ? im : am);
+    if ((type == VTD_T_IOTLB && g == 3 && am > vtd_bits(m->cfg.cap, 53, 48)) ||
+        (type == VTD_T_IEC && (q[0] >> 4 & 1) && im > vtd_bits(m->cfg.ecap, 23, 20))) {
+        vtd_complain(m, VTD_RULE_DESC_MASK, "type %u: mask %u", type, type == VTD_T_IEC ? im : am);
         return IQE_RESERVED;
     }
-    bool has_did = type == T_CC || type == T_IOTLB || type == T_PIOTLB || type == T_PC;
+    bool has_did =
+        type == VTD_T_CC || type == VTD_T_IOTLB || type == VTD_T_PIOTLB || type == VTD_T_PC;
     if (has_did && vtd_did_width(m) < 16 && vtd_bits(q[0], 31, 16) >> vtd_did_width(m))
         vtd_complain(m, VTD_RULE_DID_RANGE, "type %u: DID %llx", type,
                      (unsigned long long)vtd_bits(q[0], 31, 16));
     return IQE_NONE;
 }
 
-/* --- what they do ---------------------------------------------------------------------------- */
-
-static uint16_t did_of(const struct vtd_model *m, uint64_t q0)
-{
-    return (uint16_t)(vtd_bits(q0, 31, 16) & (BIT64(vtd_did_width(m)) - 1));
-}
-
-void vtd_invalidate_context(struct vtd_model *m, unsigned g, uint16_t did, uint16_t sid,
-                            unsigned fm)
-{
-    static const uint16_t masks[4] = { 0, 4, 6, 7 }; /* Table 21 */
-    bool legacy = vtd_ttm(m) == TTM_LEGACY;
-    struct vtd_filter f = { .kinds = 1u << VTD_CONTEXT };
-    if (g >= 2 && legacy) {
-        f.by_did = true;
-        f.did = did;
-    }
-    if (g == 3) {
-        f.by_sid = true;
-        f.sid = sid;
-        f.sid_mask = masks[fm];
-    }
-    if (g == 1 || (g == 2 && !legacy))
-        m->need_inv &= (uint8_t)~1;
-    vtd_cache_drop(m, &f);
-}
-
-static void set_range(struct vtd_filter *f, uint64_t addr, unsigned am)
-{
-    uint64_t size = am + PAGE_SHIFT >= 64 ? 0 : BIT64(am + PAGE_SHIFT);
-    f->by_addr = true;
-    f->first = size ? addr & ~(size - 1) : 0;
-    f->last = f->first + (size - 1);
-}
-
-/* Table 23. */
-void vtd_invalidate_iotlb(struct vtd_model *m, unsigned g, uint16_t did, uint64_t addr, unsigned am,
-                          bool ih)
-{
-    const uint32_t all = 1u << VTD_IOTLB | 1u << VTD_FSPS | 1u << VTD_SSPS;
-    const uint8_t other = 1u << PGTT_FS | 1u << PGTT_NESTED;
-    struct vtd_filter f = { .kinds = all, .by_did = g != 1, .did = did };
-    if (g == 1 && !(m->need_inv & 3))
-        m->need_inv = 0;
-    if (g != 3) {
-        vtd_cache_drop(m, &f);
-        return;
-    }
-    f.kinds = 1u << VTD_FSPS;
-    vtd_cache_drop(m, &f);
-    f.kinds = 1u << VTD_IOTLB;
-    f.pgtt_mask = other;
-    vtd_cache_drop(m, &f);
-    if (vtd_mgaw(m) < 64)
-        addr &= BIT64(vtd_mgaw(m)) - 1;
-    set_range(&f, addr, am);
-    f.pgtt_mask = (uint8_t)~other;
-    vtd_cache_drop(m, &f);
-    f.kinds = 1u << VTD_SSPS;
-    if (!ih)
-        vtd_cache_drop(m, &f);
-}
-
-/* Table 24. */
-void vtd_invalidate_piotlb(struct vtd_model *m, bool page, uint16_t did, uint32_t pasid,
-                           uint64_t addr, unsigned am, bool ih)
-{
-    struct vtd_filter f = { .kinds = 1u << VTD_IOTLB | 1u << VTD_FSPS,
-                            .by_did = true,
-                            .by_pasid = true,
-                            .did = did,
-                            .pasid = pasid };
-    if (page) {
-        set_range(&f, addr, am);
-        f.pgtt_mask = 1u << PGTT_FS | 1u << PGTT_NESTED;
-        if (ih)
-            f.kinds = 1u << VTD_IOTLB;
-    }
-    vtd_cache_drop(m, &f);
-}
-
-static void invalidate_pasid(struct vtd_model *m, uint64_t q0)
-{
-    unsigned g = (unsigned)vtd_bits(q0, 5, 4);
-    struct vtd_filter f = { .kinds = 1u << VTD_PASID,
-                            .by_did = g != 3,
-                            .by_pasid = g == 1,
-                            .did = did_of(m, q0),
-                            .pasid = (uint32_t)vtd_bits(q0, 51, 32) };
-    if (g == 3 && !(m->need_inv & 1))
-        m->need_inv &= (uint8_t)~2;
-    vtd_cache_drop(m, &f);
-}
-
-static void invalidate_iec(struct vtd_model *m, uint64_t q0)
-{
-    struct vtd_filter f = { .kinds = 1u << VTD_IEC };
-    if (q0 >> 4 & 1) {
-        uint64_t size = BIT64(vtd_bits(q0, 31, 27));
-        f.by_addr = true;
-        f.first = vtd_bits(q0, 47, 32) & ~(size - 1);
-        f.last = f.first + size - 1;
-    } else {
-        m->need_iec = false;
-    }
-    vtd_cache_drop(m, &f);
-}
-
-static void carry_out(struct vtd_model *m, const uint64_t q[4])
-{
-    unsigned g = (unsigned)vtd_bits(q[0], 5, 4), am = (unsigned)vtd_bits(q[1], 5, 0);
-    uint64_t addr = q[1] & vtd_mask(63, 12);
-    bool ih = q[1] >> 6 & 1;
-    switch (desc_type(q)) {
-    case T_CC:
-        vtd_invalidate_context(m, g, did_of(m, q[0]), (uint16_t)vtd_bits(q[0], 47, 32),
-                               (unsigned)vtd_bits(q[0], 49, 48));
-        break;
-    case T_IOTLB: vtd_invalidate_iotlb(m, g, did_of(m, q[0]), addr, am, ih); break;
-    case T_IEC: invalidate_iec(m, q[0]); break;
-    case T_PIOTLB:
-        vtd_invalidate_piotlb(m, g == 3, did_of(m, q[0]), (uint32_t)vtd_bits(q[0], 51, 32), addr,
-                              am, ih);
-        break;
-    case T_PC: invalidate_pasid(m, q[0]); break;
-    }
-}
+/* --- carrying out ------------------------------------------------------------------------- */
 
 /* Carry out what is pending; `keep` stays, being the one type that need not be done yet. */
 static void settle(struct vtd_model *m, unsigned keep)
 {
     unsigned n = m->pending_count, left = 0;
     for (unsigned i = 0; i < n; i++) {
-        if (keep && desc_type(m->pending[i].q) == keep)
+        if (keep && vtd_desc_type(m->pending[i].q) == keep)
             m->pending[left++] = m->pending[i];
         else
-            carry_out(m, m->pending[i].q);
+            vtd_invalidate(m, m->pending[i].q);
     }
     m->pending_count = left;
 }
@@ -257,7 +125,7 @@ void vtd_queue_settle(struct vtd_model *m)
 static void defer(struct vtd_model *m, const uint64_t q[4])
 {
     if (!m->cfg.cache_hard) {
-        carry_out(m, q);
+        vtd_invalidate(m, q);
         return;
     }
     if (m->pending_count == sizeof(m->pending) / sizeof(m->pending[0]))
@@ -269,14 +137,14 @@ static void defer(struct vtd_model *m, const uint64_t q[4])
 
 static void device_tlb(struct vtd_model *m, const uint64_t q[4])
 {
-    bool pasid_form = desc_type(q) == T_PDTLB;
+    bool pasid_form = vtd_desc_type(q) == VTD_T_PDTLB;
     uint16_t sid = (uint16_t)(pasid_form ? vtd_bits(q[0], 31, 16) : vtd_bits(q[0], 47, 32));
     bool large = pasid_form ? q[1] >> 11 & 1 : q[1] & 1;
     uint64_t addr = q[1] & vtd_mask(63, 12), size = PAGE_SIZE;
     uint16_t pfsid = (uint16_t)(vtd_bits(q[0], 63, 52) << 4 | vtd_bits(q[0], 15, 12));
 
     /* 6.5.2.12: type 3 waits for 2 and 4, type 8 also for 6. */
-    settle(m, pasid_form ? 0 : T_PIOTLB);
+    settle(m, pasid_form ? 0 : VTD_T_PIOTLB);
     if (!vtd_gsts(m, GSTS_TES))
         vtd_complain(m, VTD_RULE_DEVTLB_DISABLED, "device %04x", sid);
     if (vtd_ecap(m, ECAP_DIT) && !pfsid && sid)
@@ -328,18 +196,18 @@ static void wait_done(struct vtd_model *m, const uint64_t q[4])
 
 static void execute(struct vtd_model *m, const uint64_t q[4])
 {
-    unsigned type = desc_type(q);
+    unsigned type = vtd_desc_type(q);
     if (m->itag_lost) {
         /* Behind a device-TLB request without answer: fetched, and lost with the time-out. */
-        if (type == T_WAIT && (q[0] >> 6 & 1))
+        if (type == VTD_T_WAIT && (q[0] >> 6 & 1))
             time_out(m); /* a fence holds the queue until then */
         return;
     }
     switch (type) {
-    case T_WAIT: wait_done(m, q); break;
-    case T_DTLB:
-    case T_PDTLB: device_tlb(m, q); break;
-    case T_RESPONSE:
+    case VTD_T_WAIT: wait_done(m, q); break;
+    case VTD_T_DTLB:
+    case VTD_T_PDTLB: device_tlb(m, q); break;
+    case VTD_T_RESPONSE:
         vtd_prq_respond(m, (uint16_t)vtd_bits(q[0], 31, 16), q[0] >> 4 & 1,
                         (uint32_t)vtd_bits(q[0], 51, 32), (uint16_t)vtd_bits(q[1], 11, 3),
                         (uint8_t)vtd_bits(q[0], 15, 12));
@@ -404,7 +272,7 @@ void vtd_queue_run(struct vtd_model *m)
             break;
         }
         m->iqh = (m->iqh + desc_bytes(m)) % queue_bytes(m);
-        m->last_was_wait = desc_type(q) == T_WAIT;
+        m->last_was_wait = vtd_desc_type(q) == VTD_T_WAIT;
         execute(m, q);
     }
     if (m->itag_lost)

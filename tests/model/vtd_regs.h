@@ -62,5 +62,7 @@ uint64_t vtd_command_read(const struct vtd_model *m, const struct vtd_reg *r);
 /* value: merged over the whole register; lanes: the bits that this access wrote. */
 void vtd_command_write(struct vtd_model *m, const struct vtd_reg *r, uint64_t value,
                        uint64_t lanes);
+void vtd_command_address(struct vtd_model *m, uint64_t value); /* within the host width? */
+void vtd_global_command(struct vtd_model *m, uint32_t value);
 
 #endif

@@ -36,7 +36,11 @@ static bool bus_cas64(void *ctx, uint64_t hpa, uint64_t *expected, uint64_t desi
     struct bed *b = ctx;
     uint8_t *p = at(b, hpa, 8);
     uint64_t now;
-    if (!p || (b->cas_fail && b->cas_fail--))
+    if (b->cas_fail) {
+        b->cas_fail--;
+        return false;
+    }
+    if (!p)
         return false;
     memcpy(&now, p, sizeof(now));
     if (b->cas_race) { /* somebody flips an ignored bit at this moment */
