@@ -92,10 +92,12 @@ enum hv_status invalidate_hc(struct vm *vm, const void *arg, uint64_t *)
     enum hv_status status = check(in);
     if (status != HV_OK)
         return status;
-    vm->stats.invalidations++;
     if (in->kind == HC_INVALIDATE_DOMAIN)
-        return by_unit(vm, in);
-    return in->pasid == HC_PASID_NONE ? by_rid(vm, in) : by_pasid(vm, in);
+        status = by_unit(vm, in);
+    else
+        status = in->pasid == HC_PASID_NONE ? by_rid(vm, in) : by_pasid(vm, in);
+    vm->stats.invalidations += status == HV_OK;
+    return status;
 }
 
 enum hv_status invalidate_hc_array(struct vm *vm, const void *arg, uint64_t *value)
@@ -109,8 +111,8 @@ enum hv_status invalidate_hc_array(struct vm *vm, const void *arg, uint64_t *val
         return HV_ERANGE;
     if (in->entries & PAGE_MASK || in->entry_size & 7)
         return HV_EALIGN;
-    if (in->entry_size > PAGE_SIZE)
-        return HV_E2BIG;
+    if (in->entry_size < HC_INVALIDATE_MIN || in->entry_size > PAGE_SIZE)
+        return in->entry_size > PAGE_SIZE ? HV_E2BIG : HV_E2SMALL;
     for (; *value < in->count; ++*value) {
         gpaddr_t at = GPADDR(in->entries + *value * in->entry_size);
         enum hv_status status = guest_copy_struct(vm, at, HC_INVALIDATE_MIN, sizeof(one), &one);
