@@ -250,6 +250,7 @@ static void wrong_arrays_are_refused(void **state)
         memcpy(ram(vm_a, RAM_SIZE - 4096 + i * 40), &good, 40);
         *(uint32_t *)ram(vm_a, RAM_SIZE - 4096 + i * 40) = 40;
     }
+    *(uint32_t *)ram(vm_a, RAM_SIZE - 16) = 40; /* begins inside, ends outside */
     assert_int_equal(call_struct(vm_a, HC_INVALIDATE_ARRAY, &end, sizeof(end), &done), HV_EFAULT);
     assert_int_equal(done, 102);
 }
