@@ -56,7 +56,8 @@ struct iommu_device {
     struct vtd_device *driver; /* the driver's own */
 };
 
-/* A second-stage table as one unit knows it (for VT-d: with its domain id). One per (VM, unit). */
+/* A second-stage table as one unit knows it (for VT-d: with its domain id). One per (VM, unit). First
+ * stages over it are told apart by PASID, those of RIDs by the driver's own means. */
 struct iommu_stage2 {
     struct iommu_unit *unit;
     const struct pt *table;

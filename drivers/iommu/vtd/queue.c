@@ -3,6 +3,7 @@
 #include "drivers/iommu/vtd/queue.h"
 
 #include "drivers/iommu/vtd/queue_error.h"
+#include "drivers/iommu/vtd/queue_put.h"
 #include "drivers/iommu/vtd/unit.h"
 #include "hv/log.h"
 #include "hv/pages.h"
@@ -31,6 +32,7 @@ enum hv_status vtd_queue_start(struct iommu_unit *unit)
     q->status_pa = virt_to_phys(status).v;
     q->next = 1;
     q->oldest = 1;
+    vtd_queue_reclaim(q);
     reg_write64(unit->regs, VTD_IQT, 0);
     reg_write64(unit->regs, VTD_IQA, virt_to_phys(ring).v | IQA_256 | QUEUE_ORDER);
     return vtd_unit_command(unit, GCMD_QIE, true);
@@ -51,6 +53,7 @@ void vtd_queue_reclaim(struct vtd_queue *q)
         q->stuck = false;
     }
     q->oldest = oldest;
+    q->limit = q->next - oldest < WAITS_ROOM ? q->done + RING_ROOM : 0;
 }
 
 void vtd_queue_write(struct vtd_queue *q, uint64_t position, struct vtd_desc desc)
@@ -78,12 +81,14 @@ uint64_t vtd_queue_write_wait(struct vtd_queue *q, bool drain)
     };
     vtd_queue_write(q, q->tail++, desc);
     q->end[wait % QUEUE_WAITS] = q->tail;
+    if (q->next - q->oldest >= WAITS_ROOM)
+        q->limit = 0;
     return wait;
 }
 
 static bool room(const struct vtd_queue *q, unsigned n)
 {
-    return q->tail + n - q->done <= RING_ROOM && q->next - q->oldest < WAITS_ROOM;
+    return q->tail + n <= q->limit;
 }
 
 static uint64_t deadline_from_now(const struct vtd_queue *q)
@@ -92,8 +97,7 @@ static uint64_t deadline_from_now(const struct vtd_queue *q)
     return time_now() + (q->stuck ? limit / STUCK_DIVISOR : limit);
 }
 
-/* Lock held. Wait until @n descriptors and a wait fit. */
-static enum hv_status make_room(struct iommu_unit *unit, unsigned n)
+enum hv_status vtd_queue_make_room(struct iommu_unit *unit, unsigned n)
 {
     struct vtd_queue *q = &unit->queue;
     vtd_queue_reclaim(q);
@@ -120,19 +124,7 @@ static enum hv_status make_room(struct iommu_unit *unit, unsigned n)
 enum hv_status vtd_queue_put(struct iommu_unit *unit, const struct vtd_desc *desc, unsigned n,
                              uint64_t *first)
 {
-    struct vtd_queue *q = &unit->queue;
-    enum hv_status status = HV_OK;
-    lock_take(&q->lock);
-    if (!room(q, n + 1))
-        status = make_room(unit, n);
-    if (!status) {
-        if (q->next < *first)
-            *first = q->next;
-        for (unsigned i = 0; i < n; i++)
-            vtd_queue_write(q, q->tail++, desc[i]);
-    }
-    lock_drop(&q->lock);
-    return status;
+    return vtd_queue_put_inline(unit, desc, n, first);
 }
 
 enum hv_status vtd_queue_submit(struct iommu_unit *unit, uint64_t first, bool drain,
@@ -143,7 +135,7 @@ enum hv_status vtd_queue_submit(struct iommu_unit *unit, uint64_t first, bool dr
     lock_take(&q->lock);
     vtd_queue_reclaim(q);
     if (!room(q, 1))
-        status = make_room(unit, 0);
+        status = vtd_queue_make_room(unit, 0);
     if (!status) {
         uint64_t last = vtd_queue_write_wait(q, drain && unit->hw.page_request_drain);
         *ticket = (struct vtd_ticket){ first < last ? first : last, last };

@@ -31,6 +31,7 @@ struct vtd_queue {
     uint64_t tail;      /* position to be written next */
     uint64_t published; /* tail that hardware knows */
     uint64_t done;      /* everything before is complete */
+    uint64_t limit;     /* the tail may go so far, else make room first */
     uint64_t next;      /* number of the next wait */
     _Atomic uint64_t oldest; /* first wait not known to be complete */
     uint64_t end[QUEUE_WAITS]; /* by wait: `done` once it and all older ones are complete */
@@ -48,9 +49,12 @@ struct iommu_unit;
 enum hv_status vtd_queue_start(struct iommu_unit *unit);
 
 /* Append @n (at most 32) descriptors, not yet published. @first: lowered to the number of the next wait
- * if that is lower; start with UINT64_MAX. HV_ETIMEDOUT: no room, nothing was appended. */
+ * if that is lower; start with UINT64_MAX. HV_ETIMEDOUT: no room, nothing was appended. The one for hot
+ * paths is in queue_put.h. */
 enum hv_status vtd_queue_put(struct iommu_unit *unit, const struct vtd_desc *desc, unsigned n,
                              uint64_t *first);
+/* Lock held, ring at its limit: wait until @n descriptors and a wait fit. */
+enum hv_status vtd_queue_make_room(struct iommu_unit *unit, unsigned n);
 /* Close what was put since @first with a wait and publish all. @drain: also behind it are the page
  * requests received before (PD). */
 enum hv_status vtd_queue_submit(struct iommu_unit *unit, uint64_t first, bool drain,

@@ -112,6 +112,7 @@ static bool device_timeout(struct iommu_unit *unit, uint64_t record)
     for (uint64_t w = q->oldest; w != q->next; w++)
         q->end[w % QUEUE_WAITS] = head;
     q->done = head > q->done ? head : q->done;
+    vtd_queue_reclaim(q);
     close_tail(unit);
     reg_write32(unit->regs, VTD_FSTS, FSTS_ITE);
     vtd_queue_publish(unit);
