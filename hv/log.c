@@ -91,7 +91,7 @@ void log_guest(const char *name, const char *text, unsigned length)
     /* A guest must not steer the terminal: control characters show as '?'. */
     for (unsigned i = 0; i < length && n < LINE; i++) {
         unsigned char c = (unsigned char)text[i];
-        line[n++] = c == '\t' || (c >= ' ' && c != 0x7f) ? (char)c : '?';
+        line[n++] = (char)(c == '\t' || (c >= ' ' && c != 0x7f) ? c : '?');
     }
     line_out(line, n);
 }

@@ -20,6 +20,16 @@ memory = 2M
 cpus = 0
 kernel = demo.elf
 cmdline = {}
+[spin1]
+memory = 4M
+cpus = 1
+kernel = mini.elf
+cmdline = calls=4000000000
+[spin2]
+memory = 4M
+cpus = 2
+kernel = mini.elf
+cmdline = calls=4000000000
 """
 
 # fault: expressions that must all be found, in this order. Numbers of CPUs: the machine has three.
@@ -34,6 +44,7 @@ FAULTS = {
     "run-data": [r"page fault", r"fetch of 0xffffffff80\w+: not allowed"],
     "run-direct-map": [r"page fault", r"fetch of 0xffff8000\w+: not allowed"],
     "assert": [r"panic: .*host_main.c:\d+: zero == 1 \(CPU 0\)", r"trace: ffffffff8\w+ +image"],
+    "assert-beside-guests": [r"\[spin1\]", r"panic: .*zero == 1 \(CPU 0\)", r"trace: .*image"],
     "undefined-elsewhere": [r"invalid opcode \(vector 6\) on CPU 2", r"trace: .*image"],
     "overflow-elsewhere": [r"double fault .* on CPU 2", r"stack overflow: .* CPU 2's main stack"],
 }

@@ -26,6 +26,7 @@
 
 #define MS (1000 * time_ticks_per_us())
 
+static const struct bootinfo *info;
 static uint64_t image_base;
 
 static void say(const char *name, bool good, const char *what)
@@ -321,6 +322,18 @@ static void overflow_elsewhere(void)
     call_on(cpu_count() - 1, overflow);
 }
 
+/* The other VMs run on CPUs of their own. */
+static void broken_beside_guests(void)
+{
+    for (unsigned i = 1; i < info->nvms; i++) {
+        struct vm *vm;
+        hv_assert(vm_create(&info->vm[i], &vm) == HV_OK);
+        vm_run(vm);
+    }
+    pause_ms(700);
+    broken_invariant();
+}
+
 static const struct fault {
     const char *name;
     void (*commit)(void);
@@ -335,6 +348,7 @@ static const struct fault {
     { "run-data", run_data },
     { "run-direct-map", run_direct_map },
     { "assert", broken_invariant },
+    { "assert-beside-guests", broken_beside_guests },
     { "undefined-elsewhere", undefined_elsewhere },
     { "overflow-elsewhere", overflow_elsewhere },
 };
@@ -355,6 +369,7 @@ void hv_main(const struct bootinfo *boot)
     struct irq_message m;
 
     arch_early_init(boot);
+    info = boot;
     image_base = boot->image.base;
     pages_add(PADDR(boot->pool.base), boot->pool.size);
     arch_paging_init(boot);
