@@ -5,7 +5,7 @@
  *
  * Within a VM a PASID means one address space, whatever device carries it (VT-d 6.2.3.1: first-stage
  * caches are tagged with domain and PASID, not with the requester id). The RID of a device is a space of
- * its own without a PASID. Nothing is ever attached without a bond, so a (device, PASID) that has
+ * its own without a PASID; its caches are tagged apart by the driver. Nothing is ever attached without a bond, so a (device, PASID) that has
  * none is BLOCKED.
  */
 #ifndef HV_BOND_H

@@ -21,6 +21,51 @@ static struct {
     uint32_t queue, sharers;
 } unit_requests[IOMMU_UNITS_MAX];
 
+/* RANK_UPCALL: guards the table of all devices by requester id. An upcall may begin before a device is
+ * removed and run after: it looks the device up here, and holds this until it is done with it. */
+static struct lock live_lock = LOCK(RANK_UPCALL);
+static struct device *live[256];
+
+static struct device **live_slot(rid_t rid)
+{
+    return &live[(rid ^ rid >> 8) & 255];
+}
+
+static void live_add(struct device *d)
+{
+    lock_take(&live_lock);
+    d->next_live = *live_slot(d->io.rid);
+    *live_slot(d->io.rid) = d;
+    lock_drop(&live_lock);
+}
+
+static void live_remove(struct device *d)
+{
+    struct device **link = live_slot(d->io.rid);
+
+    lock_take(&live_lock);
+    while (*link != d)
+        link = &(*link)->next_live;
+    *link = d->next_live;
+    lock_drop(&live_lock);
+}
+
+struct device *device_hold(rid_t rid)
+{
+    lock_take(&live_lock);
+    struct device *d = *live_slot(rid);
+    while (d && d->io.rid != rid)
+        d = d->next_live;
+    if (!d)
+        lock_drop(&live_lock);
+    return d;
+}
+
+void device_release(void)
+{
+    lock_drop(&live_lock);
+}
+
 enum hv_status device_add(struct vm *vm, rid_t rid, unsigned line)
 {
     void *page;
@@ -56,6 +101,7 @@ enum hv_status device_add(struct vm *vm, rid_t rid, unsigned line)
             unit_requests[d->caps->index].queue = iommu->page_requests_free(unit);
     }
     vm->device[vm->ndevices++] = d;
+    live_add(d);
     return HV_OK;
 
 fail:
@@ -78,6 +124,7 @@ static void device_remove(struct device *d)
     if (d->io.pri && --unit_requests[d->caps->index].sharers == 0)
         unit_requests[d->caps->index].queue = 0;
     iommu->device_remove(&d->io);
+    live_remove(d);
     pages_free(&d->vm->quota, 0, d);
 }
 
@@ -97,45 +144,67 @@ void device_end(struct vm *vm)
         rings_destroy(vm);
 }
 
-/* --- Upcalls of the driver: any CPU, no lock held but perhaps a VM's
- * ------------------------------- */
+/* --- Upcalls of the driver; any CPU, no lock held ------------------------------------------------- */
 
-static void on_fault(struct iommu_device *dev, const struct iommu_fault *fault)
+static void log_stray_fault(const struct iommu_fault *fault)
 {
     static struct log_limit limit;
 
-    if (!dev) {
-        if (log_allowed(&limit, 10))
-            log_warn("iommu", "%02x:%02x.%x, nobody's device: %s at %#lx", fault->rid >> 8,
-                     fault->rid >> 3 & 31, fault->rid & 7, fault->text,
-                     (unsigned long)fault->address.v);
+    if (log_allowed(&limit, 10))
+        log_warn("iommu", "%02x:%02x.%x, nobody's device: %s at %#llx", fault->rid >> 8,
+                 fault->rid >> 3 & 31, fault->rid & 7, fault->text,
+                 (unsigned long long)fault->address.v);
+}
+
+static void on_fault(struct iommu_device *, const struct iommu_fault *fault)
+{
+    struct device *d = device_hold(fault->rid);
+
+    if (!d) {
+        log_stray_fault(fault);
         return;
     }
-    const struct device *d = dev->owner;
-    struct hc_event event = {
-        .type = HC_EVENT_FAULT,
-        .device = d->handle,
-        .pasid = fault->pasid_present ? fault->pasid : HC_PASID_NONE,
-        .flags =
-            (fault->write ? HC_PRQ_WRITE : HC_PRQ_READ) | (fault->pasid_present ? HC_PRQ_PASID : 0),
-        .address = fault->address.v & ~PAGE_MASK,
-        .reason = (uint32_t)fault->class,
-        .detail = fault->code,
-    };
     static_assert((int)IOMMU_FAULT_BLOCKED == HC_FAULT_BLOCKED &&
                   (int)IOMMU_FAULT_FIRST_STAGE == HC_FAULT_FIRST_STAGE &&
                   (int)IOMMU_FAULT_SECOND_STAGE == HC_FAULT_SECOND_STAGE &&
                   (int)IOMMU_FAULT_ADDRESS == HC_FAULT_ADDRESS &&
                   (int)IOMMU_FAULT_INTERRUPT == HC_FAULT_INTERRUPT);
-    rings_event(d->vm, &event);
+    rings_event(d->vm, &(struct hc_event){
+                           .type = HC_EVENT_FAULT,
+                           .device = d->handle,
+                           .pasid = fault->pasid_present ? fault->pasid : HC_PASID_NONE,
+                           .flags = (fault->write ? HC_PRQ_WRITE : HC_PRQ_READ) |
+                                    (fault->pasid_present ? HC_PRQ_PASID : 0),
+                           .address = fault->address.v & ~PAGE_MASK,
+                           .reason = (uint32_t)fault->class,
+                           .detail = fault->code,
+                       });
+    device_release();
+}
+
+/* The same as device_hold() for who may be gone: @dev is not looked into. */
+static struct device *hold_by_address(const struct iommu_device *dev)
+{
+    lock_take(&live_lock);
+    for (unsigned i = 0; i < ARRAY_SIZE(live); i++) {
+        for (struct device *d = live[i]; d; d = d->next_live) {
+            if (&d->io == dev)
+                return d;
+        }
+    }
+    lock_drop(&live_lock);
+    return NULL;
 }
 
 static void on_failed(struct iommu_device *dev, enum hv_status why)
 {
-    struct device *d = dev->owner;
+    struct device *d = hold_by_address(dev);
 
-    log_error("iommu", "%s: device %02x:%02x.%x failed (%d) and is blocked", d->vm->name,
-              dev->rid >> 8, dev->rid >> 3 & 31, dev->rid & 7, why);
+    if (!d)
+        return;
+    rid_t rid = d->io.rid;
+    log_error("iommu", "%s: device %02x:%02x.%x failed (%d) and is blocked", d->vm->name, rid >> 8,
+              rid >> 3 & 31, rid & 7, why);
     /* Its groups have nobody to be answered. */
     (void)iopf_drop(d, NULL, false);
     rings_event(d->vm, &(struct hc_event){
@@ -144,6 +213,7 @@ static void on_failed(struct iommu_device *dev, enum hv_status why)
                            .pasid = HC_PASID_NONE,
                            .reason = (uint32_t)why,
                        });
+    device_release();
 }
 
 const struct iommu_events device_events = {

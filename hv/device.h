@@ -23,6 +23,7 @@ struct device {
     struct iommu_device io;       /* rid, unit, what the function can */
     const struct iommu_caps *caps; /* of its unit */
     struct vm *vm;
+    struct device *next_live;     /* hv/device.c: of the same slot */
     uint32_t handle;
     rid_t vrid;                   /* where the VM sees it */
     uint16_t line;                /* of the configuration, for messages */
@@ -45,6 +46,11 @@ extern const struct iommu_events device_events; /* for iommu->probe */
 enum hv_status device_add(struct vm *vm, rid_t rid, unsigned line);
 /* Release everything the VM holds of devices, rings and address spaces. Cannot fail. */
 void device_end(struct vm *vm);
+
+/* For upcalls of the driver, which may come late: is there still a device with this requester id? On
+ * success the device and its VM stay until device_release(). Lock: none, or the VM's. */
+struct device *device_hold(rid_t rid);
+void device_release(void);
 
 /* NULL: not a device of this VM. */
 static inline struct device *device_get(const struct vm *vm, uint64_t handle)

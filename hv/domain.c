@@ -1,9 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/*
- * A PASID's first stage shares the unit's tag of the VM's second stage: caches tell spaces apart by
- * PASID. The first stage of a RID is cached under PASID_RID, which all devices have in common, so each
- * such domain gets a tag of its own over the same second-stage table (VT-d 6.2.3.1).
- */
+/* Second stages are built once, from the VM's RAM; domains come and go with the bonds of a space. */
 #include "hv/domain.h"
 
 #include "hv/bond.h"
@@ -112,14 +108,6 @@ enum hv_status domain_get(struct space *space, struct device *device, struct dom
         return status;
     struct domain *d = object;
     d->second = space->vm->sva->second[device->caps->index];
-    if (space->pasid == PASID_RID && space->kind == HC_DOMAIN_NESTED) {
-        status = iommu->stage2_create(device->io.unit, &d->second->table, &d->own);
-        if (status != HV_OK) {
-            slab_free(objects, d);
-            return status;
-        }
-        d->has_own = true;
-    }
     d->users = 1;
     d->next = space->domains;
     space->domains = d;
@@ -135,8 +123,6 @@ void domain_put(struct space *space, struct domain *domain)
     while (*link != domain)
         link = &(*link)->next;
     *link = domain->next;
-    if (domain->has_own)
-        iommu->stage2_destroy(&domain->own);
     slab_free(&space->vm->sva->objects, domain);
 }
 
@@ -144,7 +130,7 @@ struct iommu_target domain_target(const struct space *space, const struct domain
 {
     return (struct iommu_target){
         .kind = space->kind == HC_DOMAIN_NESTED ? IOMMU_NESTED : IOMMU_SECOND_STAGE,
-        .stage2 = domain->has_own ? &domain->own : &domain->second->hw,
+        .stage2 = &domain->second->hw,
         .root = space->root,
         .levels = space->levels,
     };

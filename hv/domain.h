@@ -23,8 +23,6 @@ struct second_stage {
 struct domain {
     struct domain *next;         /* of the same space */
     struct second_stage *second; /* the VM's on this unit */
-    struct iommu_stage2 own;     /* a RID's first stage gets a tag of its own: see domain.c */
-    bool has_own;
     uint32_t users;              /* bonds */
 };
 
@@ -32,8 +30,7 @@ struct domain {
  * HV_ENOTSUP; HV_EQUOTA, HV_ENOMEM and others of stage2_create. Boot. */
 enum hv_status domain_prepare(struct device *device);
 /** The domain of @space for @device's unit, made if there is none; one more user of it.
- *  @return HV_ENOTSUP the unit cannot (kind, levels); HV_EQUOTA, HV_ENOMEM, others of stage2_create.
- *  Nothing has changed then. Lock: the VM's. */
+ *  @return HV_ENOTSUP the unit cannot (kind, levels); HV_EQUOTA, HV_ENOMEM. Nothing has changed then. Lock: the VM's. */
 enum hv_status domain_get(struct space *space, struct device *device, struct domain **out);
 /* One user less; the last one frees it. No target may use it any more. Lock: the VM's. */
 void domain_put(struct space *space, struct domain *domain);

@@ -65,7 +65,7 @@ static enum hv_status by_rid(const struct vm *vm, const struct hc_invalidate *in
     return HV_OK;
 }
 
-/* All first stages of the VM on the device's unit: every PASID, and the RIDs, whose tags differ. */
+/* All first stages of the VM on the device's unit. */
 static enum hv_status by_unit(const struct vm *vm, const struct hc_invalidate *in)
 {
     const struct device *named = device_get(vm, in->device);
@@ -76,11 +76,8 @@ static enum hv_status by_unit(const struct vm *vm, const struct hc_invalidate *i
         return HV_EINVAL;
     for (unsigned i = 0; i < vm->ndevices; i++) {
         struct device *d = vm->device[i];
-        if (d->io.unit != named->io.unit)
-            continue;
-        iommu->invalidate(&(struct iommu_inval){ .dev = &d->io, .kind = IOMMU_INVAL_ALL });
-        if (d->rid_bond && d->rid_bond->space->kind == HC_DOMAIN_NESTED)
-            order(d->rid_bond, in);
+        if (d->io.unit == named->io.unit)
+            iommu->invalidate(&(struct iommu_inval){ .dev = &d->io, .kind = IOMMU_INVAL_ALL });
     }
     return HV_OK;
 }

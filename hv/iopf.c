@@ -233,13 +233,16 @@ static bool receive(struct device *d, const struct iommu_page_request *req, enum
     return false;
 }
 
-void iopf_page_request(struct iommu_device *dev, const struct iommu_page_request *req)
+void iopf_page_request(struct iommu_device *, const struct iommu_page_request *req)
 {
-    if (!dev || (!req->read && !req->write)) /* no device of ours; a stop marker (VT-d 7.10) */
-        return;
-    struct device *d = dev->owner;
-    struct rings *r = d->vm->rings;
     enum hv_status status = HV_OK;
+
+    if (!req->read && !req->write) /* a stop marker (VT-d 7.10) wants no answer */
+        return;
+    struct device *d = device_hold(req->rid);
+    if (!d)
+        return;
+    struct rings *r = d->vm->rings;
 
     lock_take(&r->events);
     bool refuse = receive(d, req, &status);
@@ -248,7 +251,8 @@ void iopf_page_request(struct iommu_device *dev, const struct iommu_page_request
     if (status == HV_ERING)
         rings_broken(r);
     if (refuse)
-        iommu->respond(dev, req, false);
+        iommu->respond(&d->io, req, false);
+    device_release();
 }
 
 void iopf_page_requests_done(void)

@@ -23,7 +23,7 @@ void iopf_set_deadline(uint32_t milliseconds);
 void iopf_tick(void);
 
 /* Upcalls of the driver; see struct iommu_events. */
-void iopf_page_request(struct iommu_device *dev, const struct iommu_page_request *req);
+void iopf_page_request(struct iommu_device *, const struct iommu_page_request *req);
 void iopf_page_requests_done(void);
 
 /* Turn page requests off if they are on, whatever is bound; answers what is open. Lock: the VM's. */

@@ -14,7 +14,7 @@
 #include "hv/log.h"
 #include "hv/platform.h"
 
-#define DIRTY_WAIT_US 1000000ull
+#define QUIET_WAIT_US 1000000ull
 
 /* Rings with events whose guest was not told yet; by the CPU that pushed first. */
 static struct rings *dirty[CPUS_MAX];
@@ -32,16 +32,21 @@ enum hv_status rings_create(struct vm *vm)
     return HV_OK;
 }
 
-void rings_destroy(struct vm *vm)
+/* Another CPU may be between a push and its rings_notify_all, or in there. */
+static void wait_until(const struct rings *r, bool also_clean)
 {
     uint64_t start = time_now();
 
-    /* Another CPU may be between a push and its rings_notify; no new pushes come. */
-    while (atomic_load(&vm->rings->dirty) || atomic_load(&vm->rings->notifying)) {
-        if (time_now() - start > DIRTY_WAIT_US * time_ticks_per_us())
-            panic("%s: events are never announced", vm->name);
+    while (atomic_load(&r->busy) || (also_clean && atomic_load(&r->dirty))) {
+        if (time_now() - start > QUIET_WAIT_US * time_ticks_per_us())
+            panic("%s: events are never announced", r->vm->name);
         cpu_relax();
     }
+}
+
+void rings_destroy(struct vm *vm)
+{
+    wait_until(vm->rings, true);
     pages_free(&vm->quota, 0, vm->rings);
     vm->rings = NULL;
 }
@@ -61,6 +66,16 @@ static uint32_t load_index(const uint32_t *index)
     return atomic_load_explicit((const _Atomic uint32_t *)index, memory_order_acquire);
 }
 
+/* Of the event ring; @return false: stopped, and rings_broken is to come. */
+static bool catch_up(struct rings *r)
+{
+    struct ring *ring = &r->event;
+    bool good = believe(ring, &ring->consumer, load_index(&ring->header->consumer), ring->producer);
+
+    r->busy += !good;
+    return good;
+}
+
 static void store_index(uint32_t *index, uint32_t value)
 {
     atomic_store_explicit((_Atomic uint32_t *)index, value, memory_order_release);
@@ -73,7 +88,7 @@ enum hv_status rings_push(struct rings *r, const struct hc_event *event, uint32_
     struct ring *ring = &r->event;
 
     if (ring->producer - ring->consumer + keep >= ring->entries) {
-        if (!believe(ring, &ring->consumer, load_index(&ring->header->consumer), ring->producer))
+        if (!catch_up(r))
             return HV_ERING;
         if (ring->producer - ring->consumer + keep >= ring->entries)
             return HV_EBUSY;
@@ -99,7 +114,7 @@ static bool look(struct rings *r)
         return false;
     /* Our index is out before we read the guest's; the guest does it the other way round. */
     atomic_thread_fence(memory_order_seq_cst);
-    if (!believe(ring, &ring->consumer, load_index(&ring->header->consumer), ring->producer))
+    if (!catch_up(r))
         return false;
     if (ring->producer == ring->consumer || (int32_t)(ring->consumer - r->notified) < 0)
         return false;
@@ -111,14 +126,14 @@ static void notify(struct rings *r)
 {
     lock_take(&r->events);
     bool stopped = r->event.stopped, due = look(r), broke = r->event.stopped != stopped;
-    r->notifying++; /* from here on this, not `dirty`, keeps the rings from being freed */
+    r->busy++; /* from here on this, not `dirty`, keeps the rings from being freed */
     r->dirty = false;
     lock_drop(&r->events);
     if (due)
         vcpu_interrupt(r->vcpu, r->vector);
     if (broke)
         rings_broken(r);
-    r->notifying--;
+    r->busy--;
 }
 
 void rings_notify_all(void)
@@ -141,6 +156,7 @@ void rings_broken(struct rings *r)
         answered |= iopf_drop(r->vm->device[i], NULL, true);
     if (answered)
         (void)iommu->flush(); /* an error of a device is told by its upcall */
+    r->busy--;
 }
 
 enum hv_status rings_push_other(struct rings *r, const struct hc_event *event)
@@ -172,6 +188,7 @@ void rings_end(struct vm *vm)
     lock_take(&vm->rings->events);
     vm->rings->ended = true;
     lock_drop(&vm->rings->events);
+    wait_until(vm->rings, false);
 }
 
 /* --- Set-up -------------------------------------------------------------------------------------- */

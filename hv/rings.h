@@ -38,7 +38,7 @@ struct rings {
     uint8_t vector;
     bool ended;            /* the VM is going: nothing is delivered any more */
     _Atomic bool dirty;    /* pushed since the last notification; on the list of next_dirty */
-    _Atomic uint32_t notifying; /* CPUs about to tell the guest */
+    _Atomic uint32_t busy; /* CPUs that use the VM without a lock: interrupting, or rings_broken */
     struct rings *next_dirty;
     uint32_t lost;         /* as in the header */
     uint32_t promised;     /* slots for page requests that devices may send; the VM's lock as well */
@@ -66,9 +66,9 @@ static inline bool rings_delivers(const struct rings *r)
  *  rings_notify_all, which must follow on the same CPU.
  *  Lock: events. The ring delivers.
  *  @return HV_OK; HV_EBUSY no room; HV_ERING the guest's index is broken and the ring is stopped now:
- *          the caller calls rings_broken once it holds no event lock. */
+ *          the caller must call rings_broken once it holds no event lock. */
 enum hv_status rings_push(struct rings *r, const struct hc_event *event, uint32_t keep);
-/* Let go of what only a working ring can end. Lock: no event lock. */
+/* Let go of what only a working ring can end: exactly once after HV_ERING. Lock: no event lock. */
 void rings_broken(struct rings *r);
 /* Interrupt each guest that was sent something by this CPU, if it was told of nothing since it last
  * caught up. Lock: no event lock. */
@@ -78,7 +78,7 @@ void rings_notify_all(void);
 void rings_event(struct vm *vm, const struct hc_event *event);
 /* The same for a caller that holds the event lock and notifies later. */
 enum hv_status rings_push_other(struct rings *r, const struct hc_event *event);
-/* The VM is going: deliver nothing from here on. */
+/* The VM is going: deliver nothing from here on. On return no CPU is at its devices from here. */
 void rings_end(struct vm *vm);
 
 #endif

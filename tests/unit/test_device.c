@@ -96,6 +96,24 @@ static void a_device_that_cannot_be_taken_leaves_nothing(void **state)
     assert_refused(device_add(vm_b, 0x0600, 5), HV_ENOTSUP);
 }
 
+/* The driver may report what it saw before the device went, after: that reaches nobody. */
+static void reports_about_a_device_that_is_gone_reach_nobody(void **state)
+{
+    struct iommu_device *gone = fake.device[3];
+
+    (void)state;
+    event_ring(vm_a, 16);
+    device_end(vm_b);
+    device_events.fault(gone, &(struct iommu_fault){ .rid = DEVB, .text = "late" });
+    assert_true(platform_logged("late"));
+    device_events.failed(gone, HV_EIO);
+    device_events.page_request(gone, &(struct iommu_page_request){ .rid = DEVB, .read = true,
+                                                                   .last = true });
+    device_events.page_requests_done();
+    assert_int_equal(fake.answers, 0);
+    assert_int_equal(events_waiting(vm_a), 0);
+}
+
 /* The sizes that must hold, at once: every VM on every unit, none sees another. */
 static void as_many_vms_and_units_as_there_may_be(void **state)
 {
@@ -143,6 +161,7 @@ int main(void)
         abi_test(a_vm_sees_its_devices_and_no_others),
         abi_test(every_call_with_a_device_knows_only_the_vms_own),
         abi_test(a_device_that_cannot_be_taken_leaves_nothing),
+        abi_test(reports_about_a_device_that_is_gone_reach_nobody),
         abi_test(as_many_vms_and_units_as_there_may_be),
     };
 

@@ -314,7 +314,7 @@ static void what_nobody_serves_is_answered_invalid(void **state)
     /* Without `last` nobody waits; a stop marker is no request; nobody's device has nobody. */
     request(REQUEST(.last = false));
     request(REQUEST(.last = true, .read = false));
-    device_events.page_request(NULL, &REQUEST(.last = true));
+    device_events.page_request(NULL, &REQUEST(.rid = 0x999, .last = true));
     assert_int_equal(fake.answers, n);
     assert_int_equal(vm_b->stats.responses_by_sluice, 0);
 }
