@@ -62,6 +62,11 @@ bool accel_busy(const struct accel *a)
     return a->bar[STATUS] >> 1 & 1;
 }
 
+void accel_hold(struct accel *a, bool on)
+{
+    a->bar[CTRL] = on ? 5 : 1;
+}
+
 void accel_mischief(struct accel *a, uint64_t bits)
 {
     a->bar[MISCHIEF] = bits;

@@ -53,6 +53,8 @@ uint64_t accel_bytes(const struct accel *a); /* moved since reset */
 uint64_t accel_page_requests(const struct accel *a);
 uint64_t accel_errors(struct accel *a); /* ERROR register, cleared */
 bool accel_busy(const struct accel *a);
+/* While held, descriptors are taken but none makes a step; then all start together. */
+void accel_hold(struct accel *a, bool on);
 void accel_mischief(struct accel *a, uint64_t bits);
 
 #endif

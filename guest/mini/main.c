@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * A guest that tests its own virtual CPU and says "@test NAME ok" or "@test NAME FAILED ...": hypercalls,
- * CPUID, MSRs, exceptions, timer, interrupts between vCPUs, sleep. Words on the command line:
- *   end=triple      then end with a triple fault, end=bad: with an unusable state, end=reset: by port
- *   end=hang        then spin for ever on every vCPU but the first, which shuts down
- *   calls=N         measure N null hypercalls and say the shortest, in ticks
+ * A guest that tests its own virtual CPU and says "@test NAME ok" or "@test NAME FAILED ...":
+ * hypercalls, CPUID, MSRs, exceptions, timer, interrupts between vCPUs, sleep. Words on the command
+ * line: end=triple      then end with a triple fault; end=double: of another kind; end=reset: by
+ * port end=hang        then spin for ever on every vCPU but the first, which shuts down calls=N
+ * measure N null hypercalls and say the shortest, in ticks rounds=N        of ping-pong between
+ * vCPUs
  */
 #include <string.h>
 
@@ -179,7 +180,7 @@ static void msrs(void)
 {
     wrmsr(0xc0000082, 0x123456789abc); /* LSTAR: passes */
     check("msr.lstar", rdmsr(0xc0000082) == 0x123456789abc);
-    wrmsr(0xc0000102, 0x8000);         /* kernel GS base */
+    wrmsr(0xc0000102, 0x8000); /* kernel GS base */
     check("msr.kernel-gs", rdmsr(0xc0000102) == 0x8000);
     check("msr.efer", (rdmsr(0xc0000080) & 0x1d00) == 0xd00); /* LMA LME NXE, no SVME */
     wrmsr(0x277, 0x0007040600070406);
@@ -287,7 +288,8 @@ static void priority(void)
     __asm__ volatile("mov %0, %%cr8" : : "r"(0ull));
 }
 
-/* An interrupt that arrives while interrupts are off waits for STI, and for the instruction after. */
+/* An interrupt that arrives while interrupts are off waits for STI, and for the instruction after.
+ */
 static void shadow(void)
 {
     unsigned between;
@@ -370,6 +372,67 @@ static void several(uint32_t n)
     check("smp.logical", comes(V_HIGH, 1, 500000));
 }
 
+/* --- user mode: a hypercall from there is #UD */
+
+extern uint64_t kernel_root[512];
+extern char user_call[], user_back[];
+void user_enter(uint64_t stack);
+
+/* From @stack in ring 3; back at user_back, on the stack of before. */
+__asm__(".text\n"
+        "user_enter:\n"
+        "    pushq %rbx; pushq %rbp; pushq %r12; pushq %r13; pushq %r14; pushq %r15\n"
+        "    movq %rsp, user_saved\n"
+        "    pushq $0x2b; pushq %rdi; pushq $2; pushq $0x23; pushq $user_call; iretq\n"
+        "user_call:\n"
+        "    xorl %eax, %eax; vmmcall; hlt\n"
+        "user_back:\n"
+        "    movq user_saved, %rsp\n"
+        "    popq %r15; popq %r14; popq %r13; popq %r12; popq %rbp; popq %rbx; ret\n"
+        ".data\n"
+        "user_saved: .quad 0\n"
+        ".text\n");
+
+static void on_user(struct interrupt_frame *f)
+{
+    seen[f->vector] = f->rip == (uint64_t)user_call + 2 && (f->cs & 3) == 3;
+    f->rip = (uint64_t)user_back;
+    f->cs = 8;
+    f->ss = 16;
+}
+
+static void user_mode(void)
+{
+    static uint8_t stack[2][4096] __attribute__((aligned(16)));
+    static uint32_t tss[26];
+    static uint64_t gdt[8] = { 0,
+                               0x00af9b000000ffff,
+                               0x00cf93000000ffff,
+                               0x00cf9b000000ffff,
+                               0x00affb000000ffff,
+                               0x00cff3000000ffff };
+    struct __attribute__((packed)) {
+        uint16_t limit;
+        uint64_t base;
+    } pointer = { sizeof(gdt) - 1, (uint64_t)gdt };
+    uint64_t *pdpt = (uint64_t *)(kernel_root[0] & ~0xfffull);
+    uint64_t *pd = (uint64_t *)(pdpt[0] & ~0xfffull);
+    uint64_t base = (uint64_t)tss, rsp0 = (uint64_t)(stack[0] + sizeof(stack[0]));
+
+    kernel_root[0] |= 4;
+    pdpt[0] |= 4;
+    pd[0] |= 4;
+    write_cr3(read_cr3());
+    memcpy(&tss[1], &rsp0, sizeof(rsp0));
+    gdt[6] = 0x0000890000000067 | (base & 0xffffff) << 16 | (base >> 24 & 0xff) << 56;
+    gdt[7] = base >> 32;
+    __asm__ volatile("lgdt %0; ltr %w1" : : "m"(pointer), "r"(0x30));
+    interrupt_handler(6, on_user);
+    user_enter((uint64_t)(stack[1] + sizeof(stack[1])));
+    interrupt_handler(6, NULL);
+    check("call.user-refused", seen[6] == 1);
+}
+
 static void spin(struct interrupt_frame *)
 {
     for (;;)
@@ -408,7 +471,8 @@ int guest_main(void)
     interrupts_init();
     for (unsigned v = 32; v < 256; v++)
         interrupt_handler((uint8_t)v, count);
-    check("call.null", sluice_call(HC_NULL, 0, 0, 0, &value) == HV_OK && value == SLUICE_ABI_VERSION);
+    check("call.null",
+          sluice_call(HC_NULL, 0, 0, 0, &value) == HV_OK && value == SLUICE_ABI_VERSION);
     check("call.unknown", sluice_call(63, 0, 0, 0, &value) == HV_ENOSYS);
 
     uint64_t best = ~0ull;
@@ -430,6 +494,7 @@ int guest_main(void)
     shadow();
     priority();
     nmi();
+    user_mode();
     timer();
     if (sluice_vm_info(&info) == HV_OK) {
         uint32_t r[4];

@@ -25,6 +25,7 @@ enum {
 
     CTRL_ENABLE = 1,
     CTRL_RESET = 2,
+    CTRL_HOLD = 4,
 };
 
 #define ID_VALUE    UINT64_C(0x000151054c53)
@@ -67,6 +68,7 @@ void accel_set_mischief(struct accel *a, uint64_t bits)
 static void clear_registers(struct accel *a)
 {
     a->enabled = false;
+    a->held = false;
     a->error = a->erraddr = a->done = a->bytes = a->pagereqs = a->mischief = 0;
     for (unsigned i = 0; i < ACCEL_IMS_COUNT; i++)
         a->ims[i] = (struct accel_ims){ .masked = true };
@@ -92,6 +94,7 @@ static void write_ctrl(struct accel *a, uint64_t value)
             a); /* ATS, PRI and what they hold belong to configuration space: they stay */
     else
         a->enabled = value & CTRL_ENABLE;
+    a->held = !(value & CTRL_RESET) && (value & CTRL_HOLD);
 }
 
 static uint64_t read_register(const struct accel *a, uint32_t offset)
@@ -100,7 +103,7 @@ static uint64_t read_register(const struct accel *a, uint32_t offset)
 
     switch (offset) {
     case REG_ID: return ID_VALUE;
-    case REG_CTRL: return a->enabled ? CTRL_ENABLE : 0;
+    case REG_CTRL: return (a->enabled ? CTRL_ENABLE : 0) | (a->held ? CTRL_HOLD : 0);
     case REG_STATUS: return (a->enabled ? 1 : 0) | (flying ? 2 : 0) | flying << 16;
     case REG_ERROR: return a->error;
     case REG_ERRADDR: return a->erraddr;

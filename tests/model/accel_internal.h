@@ -116,6 +116,7 @@ struct accel {
 
     /* BAR0 */
     bool enabled;
+    bool held; /* CTRL bit 2: descriptors are taken, none makes a step */
     uint64_t error, erraddr, done, bytes, pagereqs;
     uint64_t mischief, mischief_floor;
     struct accel_ims ims[ACCEL_IMS_COUNT];

@@ -344,6 +344,24 @@ static void test_compare(void **state)
     assert_int_equal(go(&d).bytes, 0);
 }
 
+/* Held, a descriptor is taken and counted but moves nothing; let go, it runs. */
+static void test_hold(void **state)
+{
+    (void)state;
+    struct desc d = make(FILL, ATS, 0, VA, PAGE);
+
+    d.pattern = UINT64_C(0x1111111111111111);
+    wr(BAR_CTRL, 5);
+    assert_int_equal(rd(BAR_CTRL), 5);
+    assert_int_equal(go(&d).status, 0);
+    assert_int_equal(rd(BAR_BYTES), 0);
+    assert_int_equal(rd(BAR_STATUS) >> 16, 1);
+    wr(BAR_CTRL, 1);
+    run();
+    assert_int_equal(record_at(RECORD).status, 1);
+    assert_int_equal(rd(BAR_BYTES), PAGE);
+}
+
 static void test_crc(void **state)
 {
     (void)state;
@@ -1097,6 +1115,7 @@ int main(void)
         T(test_fill_repeats_from_first_byte),
         T(test_compare),
         T(test_crc),
+        T(test_hold),
         T(test_nop),
         T(test_malformed_status),
         T(test_error_register),

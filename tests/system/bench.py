@@ -23,7 +23,7 @@ ROWS = [
     ("invalidate_page_call", "instructions", None, ""),
     ("invalidate_page_ring", "instructions", 150, "each of 256 with one doorbell"),
     ("page_request_forward", "instructions", 600, "each of 64, hardware queue to guest ring"),
-    ("page_response_ring", "instructions", None, "each group of 64 requests, with one doorbell"),
+    ("page_response_ring", "instructions", None, "each of 64 with one doorbell"),
     ("boot", "instructions", None, "hypervisor entry to first guest instruction"),
     ("image_bytes", "bytes", 256 * 1024, "code, constants and data in memory"),
     ("memory_bytes", "bytes", None, "the hypervisor's own, without guests"),

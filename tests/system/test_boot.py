@@ -60,7 +60,7 @@ class TestSuite(Boot):
 
     def test_four_vcpus_then_triple_fault(self):
         r = self.suite("0-3", 4, "end=triple")
-        self.assertEqual(sluice.ended(r.lines, "suite"), "triple fault", sluice.describe(r))
+        self.assertEqual(sluice.ended(r.lines, "suite"), "triple fault code 0", sluice.describe(r))
         self.assertFalse(r.timed_out, sluice.describe(r))
 
 
@@ -100,7 +100,7 @@ class TestHostile(Boot):
         r = sluice.boot(BUILD, HEAD + DEMO + vm("bad", "suite.elf", "1", "end=triple", "00:05.0"),
                         timeout=200)
         self.good_demo(r, ["alpha"])
-        self.assertEqual(sluice.ended(r.lines, "bad"), "triple fault", sluice.describe(r))
+        self.assertEqual(sluice.ended(r.lines, "bad"), "triple fault code 0", sluice.describe(r))
 
 
 # (what, configuration, line, words of the message)
