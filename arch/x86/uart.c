@@ -29,11 +29,15 @@ void uart_init(uint16_t port)
     base = port;
 }
 
-/* A UART that stops sending loses characters; it does not stop us. */
+/* A UART that stops sending loses characters, and is waited for once; it does not stop us. */
 static void put(char c)
 {
-    for (unsigned i = 0; i < WAIT_READS && (inb(base + LSR) & LSR_THRE) == 0; i++)
+    static bool stuck;
+    unsigned reads = stuck ? 1 : WAIT_READS;
+
+    while (!(inb(base + LSR) & LSR_THRE) && --reads != 0)
         cpu_relax();
+    stuck = reads == 0;
     outb(base + THR, (uint8_t)c);
 }
 
