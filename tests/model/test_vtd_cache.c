@@ -531,6 +531,7 @@ static void caching_mode_tables(void **state)
     (void)state;
     bed_stop(b);
     build(caching);
+    bed_pe(b, RID, 0x55, ss | 0x88, SS_DID | PWSNP, 0); /* P=0, the rest in place */
     assert_int_equal(at(0x55, VA), 0x59);
     bed_pe(b, RID, 0x55, ss | 0x89, SS_DID | PWSNP, 0);
     pasid_cache(SS_DID, 0x55);

@@ -89,7 +89,8 @@ static void one_stage_two_ssade(void **state)
     bed_pe(b, RID, 3, ss | 0x289, 5 | PWSNP, 0);
     use(RID, 2);
     use(RID, 3);
-    assert_true(bed_complained(b, "did-shared"));
+    assert_int_equal(b->complaints, 2); /* by domain-id, and by the tables */
+    assert_string_equal(b->rule, "table-shared");
 }
 
 static void domain_classes(void **state)
@@ -139,6 +140,33 @@ static void pasid_shared(void **state)
     assert_true(bed_quiet(b));
     use(RID2, 2);
     assert_true(bed_complained(b, "pasid-shared"));
+}
+
+/* FSPM and EAFE belong to the first-stage tables, SSADE to the second stage's. */
+static void table_properties(void **state)
+{
+    (void)state;
+    bed_pe(b, RID, 2, 0x41, 1 | PWSNP, fs);
+    bed_pe(b, RID, 3, 0x41, 1 | PWSNP, fs);
+    bed_pe(b, RID, 4, 0x41, 1 | PWSNP, fs | 0x80);
+    use(RID, 2);
+    use(RID, 3);
+    assert_true(bed_quiet(b));
+    use(RID, 4);
+    assert_true(bed_complained(b, "table-shared"));
+    bed_pe(b, RID, 5, ss | 0x89, 5 | PWSNP, 0);
+    bed_pe(b, RID, 6, ss | 0x289, 6 | PWSNP, 0);
+    use(RID, 5);
+    use(RID, 6);
+    assert_true(bed_complained(b, "table-shared"));
+    /* Gone from the cache, the tables may become something else. */
+    bed_put(b, bed_pasid(b, RID, 5), 0);
+    bed_put(b, bed_pasid(b, RID, 6), 0);
+    bed_desc(b, 0x37, 0);
+    bed_do(b, 0xd2, 0);
+    bed_pe(b, RID, 7, 0x41, 1 | PWSNP, fs | 0x80);
+    use(RID, 7);
+    assert_true(bed_quiet(b));
 }
 
 static void legacy_domain(void **state)
@@ -402,6 +430,7 @@ int main(void)
         T(domain_classes),
         T(domain_reuse),
         T(pasid_shared),
+        T(table_properties),
         T(legacy_domain),
         T(change_in_place),
         T(change_by_dwords),

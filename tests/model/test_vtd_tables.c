@@ -482,6 +482,17 @@ static void fpd_hides_below(void **state)
     assert_int_equal(bed_read32(b, 0x34) & 2, 2);
 }
 
+/* Also when the fault comes from a cached translation. */
+static void fpd_on_hit(void **state)
+{
+    (void)state;
+    bed_map(b, ss, 4, 0x2000, 12, bed_page(b) | 1, 3);
+    bed_put(b, pe, bed_get(b, pe) | 2);
+    assert_int_equal(bed_access(b, RID, PASID, VTD_READ, 0x2000, nullptr), 0);
+    assert_int_equal(bed_access(b, RID, PASID, VTD_WRITE, 0x2000, nullptr), 0x85);
+    assert_int_equal(bed_read32(b, 0x34) & 2, 0);
+}
+
 /* Unqualified: root and structure access errors are never hidden. */
 static void fpd_not_unqualified(void **state)
 {
@@ -616,6 +627,36 @@ static void legacy_types(void **state)
     assert_int_equal(bed_ats(b, RID, -1, 0x1000, false).status, VTD_TC_UR);
 }
 
+/* Legacy tags (Table 17): context entries by domain and function, the IOTLB by domain. */
+static void legacy_caches(void **state)
+{
+    (void)state;
+    legacy_start(false);
+    uint64_t hpa = 0, fresh = bed_page(b), other = bed_page(b);
+    bed_map(b, other, 4, 0x1000, 12, fresh | 3, 3);
+    legacy_entry(ss | 1, 2 | 7 << 8);
+    expect(0);
+    legacy_entry(other | 1, 2 | 8 << 8);
+    bed_desc(b, (uint64_t)RID << 32 | 9 << 16 | 0x31, 0);       /* wrong domain */
+    bed_desc(b, (uint64_t)(RID + 1) << 32 | 7 << 16 | 0x31, 0); /* wrong function */
+    bed_desc(b, 8 << 16 | 0x21, 0);
+    bed_do(b, 0xd2, 0);
+    assert_int_equal(bed_access(b, RID, -1, VTD_READ, 0x1000, &hpa), 0);
+    assert_int_not_equal(hpa, fresh);
+    bed_desc(b, (uint64_t)RID << 32 | 7 << 16 | 0x31, 0);
+    bed_do(b, 8 << 16 | 0xe2, 0); /* the new domain: no cure */
+    assert_int_equal(bed_access(b, RID, -1, VTD_READ, 0x1000, &hpa), 0);
+    assert_int_not_equal(hpa, fresh);
+    bed_do(b, 7 << 16 | 0xe2, 0);
+    assert_int_equal(bed_access(b, RID, -1, VTD_READ, 0x1000, &hpa), 0);
+    assert_int_equal(hpa, fresh);
+    legacy_entry(0, 0);
+    bed_desc(b, 8 << 16 | 0x21, 0); /* context, by domain */
+    bed_do(b, 8 << 16 | 0xe2, 0);
+    expect(0x02);
+    assert_true(bed_quiet(b));
+}
+
 /* TES=0: untranslated requests pass, everything else is UR without a record (4.2.1). */
 static void disabled(void **state)
 {
@@ -661,10 +702,12 @@ int main(void)
         T(walk_rows),
         T(fpd),
         T(fpd_hides_below),
+        T(fpd_on_hit),
         T(fpd_not_unqualified),
         T(legacy_tables),
         T(legacy_walks),
         T(legacy_types),
+        T(legacy_caches),
         T(disabled),
         T(translated),
     };

@@ -127,6 +127,22 @@ static void second_accumulated(void **state)
     expect_fault(0x79, PASID, VTD_READ, 0x1000);
 }
 
+/* A right that is missing above is missing below. */
+static void second_rights_accumulate(void **state)
+{
+    (void)state;
+    uint64_t page = bed_page(b);
+    second(2, 0);
+    bed_map(b, ss_root, 4, 0x1000, 12, page | 3, 2);
+    second(3, 0);
+    bed_pe(b, RID, 3, ss_root | 0x89, 7 | PWSNP, 0);
+    bed_map(b, ss_root, 4, 0x1000, 12, page | 3, 1);
+    expect_fault(0x86, 2, VTD_READ, 0x1000);
+    assert_int_equal(bed_access(b, RID, 2, VTD_WRITE, 0x1000, nullptr), 0);
+    expect_fault(0x85, 3, VTD_WRITE, 0x1000);
+    assert_int_equal(bed_access(b, RID, 3, VTD_READ, 0x1000, nullptr), 0);
+}
+
 /* SSS.3: each reserved bit of 9.8, and those that are not. */
 static void second_reserved(void **state)
 {
@@ -505,6 +521,19 @@ static void nested_ssade(void **state)
     assert_int_equal(bed_get(b, leaf) & 0x300, 0x300);
 }
 
+/* D of the first stage was set before: D of the second is still due for the first write. */
+static void nested_dirty_below(void **state)
+{
+    (void)state;
+    uint64_t top = guest_tables(0x200, 0, 3);
+    uint64_t leaf = bed_map(b, ss_root, 4, 0x40000000, 12, bed_page(b) | 3, 3);
+    bed_map(b, top, 4, 0x1000, 12, 0x40000000 | 0x67, 0x67);
+    assert_int_equal(bed_access(b, RID, PASID, VTD_READ, 0x1000, nullptr), 0);
+    assert_int_equal(bed_get(b, leaf) & 0x300, 0x100);
+    assert_int_equal(bed_access(b, RID, PASID, VTD_WRITE, 0x1000, nullptr), 0);
+    assert_int_equal(bed_get(b, leaf) & 0x300, 0x300);
+}
+
 /* 3.8.1: effective permission is the AND of both stages. */
 static void nested_rights(void **state)
 {
@@ -582,6 +611,7 @@ int main(void)
         T(second_sizes),
         T(second_rights),
         T(second_accumulated),
+        T(second_rights_accumulate),
         T(second_reserved),
         T(second_access),
         T(second_dirty),
@@ -603,6 +633,7 @@ int main(void)
         T(nested_table_rights),
         T(nested_flag_rights),
         T(nested_ssade),
+        T(nested_dirty_below),
         T(nested_rights),
         T(denied_is_not_dirty),
         T(nested_sizes),

@@ -2,9 +2,21 @@
 /*
  * Domain-ids as tags (6.2.3.1): every entry cached under one domain-id must name the same second
  * stage, and none mixes with first-stage or pass-through entries. A domain-id may change its
- * meaning only when nothing cached under the old meaning is left.
+ * meaning only when nothing cached under the old meaning is left. And page tables keep what belongs
+ * to them: FSPM and EAFE to {FSPTPTR, SSPTPTR}, SSADE to SSPTPTR, whatever entry names them.
  */
 #include "tests/model/vtd_internal.h"
+
+#include <stdlib.h>
+
+enum { TABLES = 1 << 14 };
+
+struct vtd_table {
+    struct vtd_table *next;
+    uint64_t first, second; /* first = 1: the second stage alone */
+    uint64_t what;          /* FSPM and EAFE, or SSADE */
+    uint32_t refs;
+};
 
 static bool is_table_entry(const struct vtd_entry *e)
 {
@@ -40,6 +52,69 @@ static struct vtd_did meaning(const struct vtd_entry *e)
     return d;
 }
 
+/* --- page tables --------------------------------------------------------------------------------
+ */
+
+static void table_ref(struct vtd_model *m, uint64_t first, uint64_t second, uint64_t what,
+                      int change)
+{
+    if (!m->tables) {
+        m->tables = calloc(TABLES, sizeof(struct vtd_table *));
+        if (!m->tables)
+            abort();
+    }
+    uint64_t mixed = (first ^ second << 20) * UINT64_C(0x9e3779b97f4a7c15);
+    struct vtd_table **at = &m->tables[(mixed >> 40) % TABLES], *t;
+    while ((t = *at) && (t->first != first || t->second != second))
+        at = &t->next;
+    if (change > 0) {
+        if (!t) {
+            t = calloc(1, sizeof(*t));
+            if (!t)
+                abort();
+            t->first = first;
+            t->second = second;
+            t->what = what;
+            *at = t;
+        }
+        if (t->what != what && !m->replaying)
+            vtd_complain(m, VTD_RULE_TABLE_SHARED, "first stage %llx, second stage %llx",
+                         (unsigned long long)first, (unsigned long long)second);
+        t->what = what;
+        t->refs++;
+    } else if (t && !--t->refs) {
+        *at = t->next;
+        free(t);
+    }
+}
+
+static void tables_of(struct vtd_model *m, const struct vtd_entry *e, int change)
+{
+    const uint64_t page = vtd_mask(63, 12);
+    unsigned pgtt = (unsigned)vtd_bits(e->raw[0], 8, 6);
+    if (e->key.kind != VTD_PASID)
+        return;
+    if (pgtt == PGTT_FS || pgtt == PGTT_NESTED)
+        table_ref(m, e->raw[2] & page, pgtt == PGTT_NESTED ? e->raw[0] & page : 0, e->raw[2] & 0x8c,
+                  change);
+    if (pgtt == PGTT_SS || pgtt == PGTT_NESTED)
+        table_ref(m, 1, e->raw[0] & page, e->raw[0] & 0x200, change);
+}
+
+void vtd_did_destroy(struct vtd_model *m)
+{
+    for (unsigned i = 0; m->tables && i < TABLES; i++) {
+        for (struct vtd_table *t = m->tables[i], *next; t; t = next) {
+            next = t->next;
+            free(t);
+        }
+    }
+    free(m->tables);
+}
+
+/* --- domain-ids ---------------------------------------------------------------------------------
+ */
+
 void vtd_did_enter(struct vtd_model *m, struct vtd_entry *e)
 {
     struct vtd_did *d = &m->dids[e->tag_did];
@@ -74,6 +149,7 @@ void vtd_did_enter(struct vtd_model *m, struct vtd_entry *e)
     d->ssade = now.ssade;
     d->entries++;
     e->counted = true;
+    tables_of(m, e, 1);
 }
 
 void vtd_did_leave(struct vtd_model *m, const struct vtd_entry *e)
@@ -84,6 +160,8 @@ void vtd_did_leave(struct vtd_model *m, const struct vtd_entry *e)
     if (!is_table_entry(e) || !present(e))
         return;
     vtd_watch_cached(m, e->hpa, -1);
-    if (e->counted)
+    if (e->counted) {
         d->entries--;
+        tables_of(m, e, -1);
+    }
 }

@@ -137,6 +137,7 @@ enum vtd_rule {
     VTD_RULE_DID_STALE,
     VTD_RULE_DID_ZERO,
     VTD_RULE_PASID_SHARED,
+    VTD_RULE_TABLE_SHARED,
     VTD_RULE_ENTRY_TORN,
     VTD_RULE_ENTRY_DID,
     VTD_RULE_ENTRY_PUBLISH,
@@ -315,6 +316,7 @@ void vtd_watch_cached(struct vtd_model *m, uint64_t hpa, int change);
 void vtd_watch_destroy(struct vtd_model *m);
 void vtd_did_enter(struct vtd_model *m, struct vtd_entry *e);
 void vtd_did_leave(struct vtd_model *m, const struct vtd_entry *e);
+void vtd_did_destroy(struct vtd_model *m);
 
 /* What is known of a domain-id from the entries that are cached under it. */
 struct vtd_did {
@@ -324,6 +326,7 @@ struct vtd_did {
 };
 
 struct vtd_group;
+struct vtd_table;
 struct vtd_watch;
 
 struct vtd_pending { /* a fetched invalidation not yet carried out */
@@ -362,6 +365,7 @@ struct vtd_model {
 
     struct vtd_cache *cache;
     struct vtd_did *dids;
+    struct vtd_table **tables; /* page tables that cached entries name */
     bool replaying;
     struct vtd_group **groups;
     struct vtd_watch **watches;

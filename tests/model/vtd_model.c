@@ -50,6 +50,7 @@ void vtd_model_destroy(struct vtd_model *m)
     vtd_prq_destroy(m);
     vtd_watch_destroy(m);
     vtd_cache_destroy(m->cache);
+    vtd_did_destroy(m);
     free(m->dids);
     free(m);
 }

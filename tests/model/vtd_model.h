@@ -3,8 +3,10 @@
  * A software VT-d remapping unit, written from the specification (5.10) alone. It is strict:
  * whatever the specification forbids software to do is reported through `complain`, and fails the
  * test. It caches as hard as hardware may: an entry stays until the exact descriptor that must
- * remove it. Single threaded: the caller serialises. Used by host unit tests, fuzzers and the
- * vfio-user server.
+ * remove it, and an invalidation is carried out as late as 6.5.2.12 allows: at a wait, not before.
+ * Not modelled, and refused by vtd_model_create: host permission tables, TDX Connect, virtual and
+ * enhanced commands, perfmon. Single threaded: the caller serialises; the bus may call back.
+ * Used by host unit tests, fuzzers and the vfio-user server.
  */
 #ifndef TESTS_MODEL_VTD_MODEL_H
 #define TESTS_MODEL_VTD_MODEL_H

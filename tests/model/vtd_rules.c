@@ -56,6 +56,8 @@ static const struct {
     [VTD_RULE_DID_STALE] = { "did-stale", "6.5.3.3", "domain-id used again before its flush" },
     [VTD_RULE_DID_ZERO] = { "did-zero", "6.2.2", "domain-id 0 with CM=1" },
     [VTD_RULE_PASID_SHARED] = { "pasid-shared", "6.2.3.1", "same DID and PASID, other tables" },
+    [VTD_RULE_TABLE_SHARED] = { "table-shared", "6.2.3.1",
+                                "same tables, other FSPM, EAFE or SSADE" },
     [VTD_RULE_ENTRY_TORN] = { "entry-torn", "6.2.3.1", "present entry changed piecewise" },
     [VTD_RULE_ENTRY_DID] = { "entry-did", "6.2.3.1", "SSPTPTR or PGTT changed, DID kept" },
     [VTD_RULE_ENTRY_PUBLISH] = { "entry-publish", "9", "P set together with later pieces" },
