@@ -95,6 +95,7 @@ void machine_stop(bool reboot)
     __asm__ volatile("cli");
     if (!atomic_compare_exchange_strong(&stopper, &nobody, cpu_index()) && nobody != cpu_index())
         panic_stopped();
+    log_emergency(); /* a CPU that is stopped may hold the log */
     stop_others();
     if (reboot) {
         const struct [[gnu::packed]] {

@@ -77,6 +77,11 @@ class TestHost(unittest.TestCase):
     def test_checks_by_instruction_count(self):
         self.checks(icount=True)
 
+    def test_cpu_that_does_not_come(self):
+        r = self.boot("absent-cpu")
+        self.assertIn("CPU 3 (APIC id 200) did not start", r.serial)
+        self.assertIn("@test absent-cpu ok", r.serial)
+
     def test_faults(self):
         for fault, wanted in FAULTS.items():
             with self.subTest(fault):

@@ -377,6 +377,11 @@ void hv_main(const struct bootinfo *boot)
     arch_irq_init(madt.ioapic, madt.nioapics);
     arch_time_init(acpi_pm_timer_port());
     hv_assert(vcpu_choose() == HV_OK);
+    if (strcmp(boot->vm[0].cmdline, "absent-cpu") == 0) {
+        madt.apic_id[madt.ncpus++] = 200;
+        check("absent-cpu", arch_start_cpus(boot, madt.apic_id, madt.ncpus) == HV_ETIMEDOUT);
+        machine_stop(true);
+    }
     hv_assert(arch_start_cpus(boot, madt.apic_id, madt.ncpus) == HV_OK);
     hv_assert(irq_alloc(called, NULL, &m) == HV_OK);
     call_vector = (uint8_t)m.data;
