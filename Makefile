@@ -44,6 +44,6 @@ $(if $(native),$(error this machine's tools do not suffice, see above))
 endif
 
 include mk/build.mk mk/tests.mk mk/check.mk
--include $(shell [ ! -d $(B) ] || find $(B)/obj $(B)/check -name '*.d')
+-include $(shell [ ! -d $(B) ] || find $(B)/obj $(B)/check -name "*.d" 2>/dev/null)
 
 endif
