@@ -116,22 +116,27 @@ static void store_run(const struct pt *pt, uint64_t *entry, unsigned n, uint64_t
     flush(pt, entry, n * sizeof(*entry));
 }
 
-/* Where an address ends: the leaf or hole at `level`, and the way there (entry[n]: at level n). */
+/* Where an address ends: a leaf or a hole, in a table of this level. */
 struct place {
     unsigned level;
-    uint64_t *entry[LEVELS_MAX + 1];
+    uint64_t *entry;
 };
 
-static inline struct place find(const struct pt *pt, uint64_t in)
+/* @path: NULL, or gets the entry passed at each level. */
+[[gnu::always_inline]] static inline struct place find(const struct pt *pt, uint64_t in,
+                                                       uint64_t **path)
 {
-    struct place at;
-    uint64_t *table = pt->root;
+    const struct pt_format *f = pt->format;
+    const uint64_t live = f->present, large = f->large, addr = f->addr;
+    unsigned level = pt->levels, shift = shift_of(level);
 
-    for (at.level = pt->levels;; at.level--) {
-        uint64_t *entry = at.entry[at.level] = &table[index_of(in, at.level)];
-        if (!is_table(pt, *entry, at.level))
-            return at;
-        table = child_of(pt, *entry);
+    for (uint64_t *table = pt->root;; level--, shift -= 9) {
+        uint64_t *entry = &table[(in >> shift) & (ENTRIES - 1)];
+        if (path)
+            path[level] = entry;
+        if (level == 1 || !(*entry & live) || (*entry & large))
+            return (struct place){ level, entry };
+        table = phys_to_virt(PADDR(*entry & addr));
     }
 }
 
@@ -152,6 +157,11 @@ static uint64_t run_end(uint64_t in, unsigned n, unsigned level, uint64_t end)
     return stop < end ? stop : end;
 }
 
+static bool same_leaf_table(uint64_t in, uint64_t end)
+{
+    return ((in ^ (end - 1)) >> shift_of(2)) == 0;
+}
+
 static unsigned holes(const struct pt *pt, const uint64_t *entry, unsigned n)
 {
     const uint64_t mask = pt->format->present;
@@ -160,6 +170,16 @@ static unsigned holes(const struct pt *pt, const uint64_t *entry, unsigned n)
     while (i + 4 <= n && !((entry[i] | entry[i + 1] | entry[i + 2] | entry[i + 3]) & mask))
         i += 4;
     while (i < n && !(entry[i] & mask))
+        i++;
+    return i;
+}
+
+/* Large leaves in a row. */
+static unsigned leaves_from(const struct pt *pt, const uint64_t *entry, unsigned n)
+{
+    unsigned i = 0;
+
+    while (i < n && present(pt, entry[i]) && (entry[i] & pt->format->large))
         i++;
     return i;
 }
@@ -327,32 +347,47 @@ enum hv_status pt_map(struct pt *pt, ptaddr_t in, paddr_t out, uint64_t size, un
     if (out.v + size < out.v || (out.v + size - 1) & ~(pt->format->addr | PAGE_MASK))
         return HV_ERANGE;
 
-    struct mapping m = { .delta = out.v - in.v,
-                         .bits = leaf_bits(pt->format, perm),
-                         .leaf_level = 1 };
-    if (!present(pt, m.bits))
+    const uint64_t bits = leaf_bits(pt->format, perm);
+    if (!present(pt, bits))
         return HV_EINVAL;
+
+    const struct place first = find(pt, in.v, NULL);
+    if (first.level == 1 && same_leaf_table(in.v, end)) { /* the most frequent case: no tables */
+        unsigned n = (unsigned)(size >> PAGE_SHIFT);
+        if (holes(pt, first.entry, n) < n)
+            return HV_EEXIST;
+        store_run(pt, first.entry, n, out.v | bits, PAGE_SIZE);
+        return HV_OK;
+    }
+
+    struct mapping m = { .delta = out.v - in.v, .bits = bits, .leaf_level = 1 };
     while (pt->large & (1u << (m.leaf_level - 1)) && !(m.delta & (span_of(m.leaf_level + 1) - 1)))
         m.leaf_level++;
-
+    struct place at = first;
     uint64_t tables = 0;
-    for (uint64_t a = in.v; a < end;) {
-        struct place at = find(pt, a);
-        unsigned n = holes(pt, at.entry[at.level], entries_until(&at, a, end));
+    for (uint64_t a = in.v;;) {
+        unsigned n = holes(pt, at.entry, entries_until(&at, a, end));
         if (n == 0)
             return HV_EEXIST;
         uint64_t next = run_end(a, n, at.level, end);
         tables += tables_needed(&m, a, next, at.level);
+        if (next == end)
+            break;
         a = next;
+        at = find(pt, a, NULL);
     }
-    status = list_fill(pt, &m.spare, tables);
+    if (tables)
+        status = list_fill(pt, &m.spare, tables);
     if (status != HV_OK)
         return status;
-    for (uint64_t a = in.v; a < end;) {
-        struct place at = find(pt, a);
+    at = first;
+    for (uint64_t a = in.v;;) {
         uint64_t next = run_end(a, entries_until(&at, a, end), at.level, end);
-        fill(pt, &m, at.entry[at.level] - index_of(a, at.level), at.level, a, next);
+        fill(pt, &m, at.entry - index_of(a, at.level), at.level, a, next);
+        if (next == end)
+            break;
         a = next;
+        at = find(pt, a, NULL);
     }
     hv_assert(!m.spare.head);
     return HV_OK;
@@ -364,8 +399,8 @@ static enum hv_status split(struct pt *pt, uint64_t x)
     if (x >= span_of(pt->levels + 1u))
         return HV_OK;
     for (;;) {
-        struct place at = find(pt, x);
-        uint64_t leaf = *at.entry[at.level];
+        struct place at = find(pt, x, NULL);
+        uint64_t leaf = *at.entry;
         void *page;
 
         if (!present(pt, leaf) || !(x & (span_of(at.level) - 1)))
@@ -377,18 +412,22 @@ static enum hv_status split(struct pt *pt, uint64_t x)
             leaf &= ~pt->format->large;
         store64_run(page, ENTRIES, leaf, span_of(at.level - 1));
         flush(pt, page, PAGE_SIZE);
-        store(pt, at.entry[at.level], link_to(pt, page));
+        store(pt, at.entry, link_to(pt, page));
     }
 }
 
-/* The run at @at was cleared: unlink its table if nothing is left in it, and so on upwards. */
-static void prune(struct pt *pt, const struct place *at, struct pt_freed *freed)
+/* @n entries at @entry, in a table of @level on @path, were cleared. Unlink the table if nothing is
+ * left in it, and so on upwards. The neighbours mostly tell. */
+static void prune(struct pt *pt, uint64_t *const *path, unsigned level, const uint64_t *entry,
+                  unsigned n, struct pt_freed *freed)
 {
-    for (unsigned level = at->level; level < pt->levels; level++) {
-        uint64_t *table = (uint64_t *)((uintptr_t)at->entry[level] & ~(uintptr_t)PAGE_MASK);
-        if (holes(pt, table, ENTRIES) < ENTRIES)
+    for (; level < pt->levels; level++, entry = path[level], n = 1) {
+        uint64_t *table = (uint64_t *)((uintptr_t)entry & ~(uintptr_t)PAGE_MASK);
+        size_t index = (size_t)(entry - table);
+        if ((index && present(pt, entry[-1])) || (index + n < ENTRIES && present(pt, entry[n])) ||
+            holes(pt, table, ENTRIES) < ENTRIES)
             return;
-        store(pt, at->entry[level + 1], 0);
+        store(pt, path[level + 1], 0);
         list_push(&freed->head, table);
     }
 }
@@ -396,30 +435,37 @@ static void prune(struct pt *pt, const struct place *at, struct pt_freed *freed)
 enum hv_status pt_unmap(struct pt *pt, ptaddr_t in, uint64_t size, struct pt_freed *freed)
 {
     const uint64_t end = in.v + size;
+    uint64_t *path[LEVELS_MAX + 1];
     enum hv_status status = check_range(pt, in.v, size);
 
-    if (status == HV_OK)
-        status = split(pt, in.v);
-    if (status == HV_OK)
-        status = split(pt, end);
     if (status != HV_OK)
         return status;
-
-    for (uint64_t a = in.v; a < end;) {
-        struct place at = find(pt, a);
-        uint64_t *entry = at.entry[at.level];
-        unsigned n = entries_until(&at, a, end), hole = holes(pt, entry, n), leaves = 0;
-
-        while (hole + leaves < n && present(pt, entry[hole + leaves]) &&
-               !is_table(pt, entry[hole + leaves], at.level))
-            leaves++;
+    struct place at = find(pt, in.v, path);
+    /* Within one table of 4K leaves no edge can lie in a larger leaf. */
+    if (at.level > 1 || !same_leaf_table(in.v, end)) {
+        status = split(pt, in.v);
+        if (status == HV_OK)
+            status = split(pt, end);
+        if (status != HV_OK)
+            return status;
+        at = find(pt, in.v, path);
+    }
+    for (uint64_t a = in.v;;) {
+        unsigned n = entries_until(&at, a, end), hole = 0, leaves = n;
+        if (at.level > 1) { /* among 4K leaves, clearing holes as well is quicker than looking */
+            hole = holes(pt, at.entry, n);
+            leaves = leaves_from(pt, at.entry + hole, n - hole);
+        }
+        uint64_t *run = at.entry + hole;
         a = run_end(a, hole + leaves, at.level, end);
         if (leaves) {
-            store_run(pt, entry + hole, leaves, 0, 0);
-            prune(pt, &at, freed);
+            store_run(pt, run, leaves, 0, 0);
+            prune(pt, path, at.level, run, leaves, freed);
         }
+        if (a == end)
+            return HV_OK;
+        at = find(pt, a, path);
     }
-    return HV_OK;
 }
 
 bool pt_lookup(const struct pt *pt, ptaddr_t in, struct pt_leaf *leaf)
@@ -428,8 +474,8 @@ bool pt_lookup(const struct pt *pt, ptaddr_t in, struct pt_leaf *leaf)
 
     if (in.v >= span_of(pt->levels + 1u))
         return false;
-    struct place at = find(pt, in.v);
-    uint64_t entry = *at.entry[at.level], span = span_of(at.level);
+    struct place at = find(pt, in.v, NULL);
+    uint64_t entry = *at.entry, span = span_of(at.level);
     if (!present(pt, entry))
         return false;
 
