@@ -66,7 +66,7 @@ enum hv_status vtd_context_page_requests(struct vtd_device *v, bool on)
 enum hv_status vtd_context_invalidate(struct vtd_device *v, bool drain)
 {
     struct vtd_inval_args args = { .unit = v->unit, .device = v };
-    uint64_t first = UINT64_MAX;
+    uint64_t first = 0;
     enum hv_status status = vtd_inval_put(VTD_CONTEXT_CHANGED, &args, &first);
     for (uint32_t i = 0; i < v->nuses && !status; i++) {
         args.did = v->use[i].id;

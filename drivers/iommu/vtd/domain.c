@@ -121,7 +121,7 @@ enum hv_status vtd_stage2_changed(struct iommu_stage2 *s, gpaddr_t base, uint64_
     struct vtd_inval_args args = {
         .unit = unit, .did = s->id, .base = base.v, .bytes = bytes,
     };
-    uint64_t first = UINT64_MAX;
+    uint64_t first = 0;
     enum hv_status status = vtd_inval_put(VTD_SECOND_STAGE_CHANGED, &args, &first);
     lock_take(&unit->devices_lock);
     for (struct vtd_device *v = unit->devices; v && !status; v = v->next)

@@ -11,7 +11,7 @@
 #include "drivers/iommu/vtd/desc.h"
 #include "drivers/iommu/vtd/device.h"
 #include "drivers/iommu/vtd/inval.h"
-#include "drivers/iommu/vtd/unit.h"
+#include "drivers/iommu/vtd/queue_put.h"
 
 enum vtd_step : uint8_t {
     END,
@@ -34,7 +34,7 @@ enum vtd_step : uint8_t {
     INTERRUPTS,
 };
 
-#define VTD_STEPS 6u
+#define VTD_STEPS 4u
 static const enum vtd_step vtd_inval_table[][VTD_STEPS] = {
     [VTD_ROOT_SET] = { CONTEXT_GLOBAL, PASID_GLOBAL, IOTLB_GLOBAL },
     [VTD_CONTEXT_SET] = { CONTEXT_DEVICE, PASID_ONE_ABSENT, IOTLB_ABSENT },
@@ -81,14 +81,14 @@ static inline unsigned vtd_inval_blocks(uint64_t base, uint64_t bytes, struct vt
     return 2;
 }
 
-static inline struct vtd_desc vtd_dtlb_all(const struct vtd_inval_args *a)
+VTD_HOT struct vtd_desc vtd_dtlb_all(const struct vtd_inval_args *a)
 {
     const struct vtd_device *v = a->device;
     return a->pasid ? vtd_desc_pdtlb_all(v->rid, v->pasid_key, a->pasid)
                     : vtd_desc_dtlb_all(v->rid, v->key);
 }
 
-static inline struct vtd_desc vtd_dtlb_block(const struct vtd_inval_args *a, struct vtd_block b)
+VTD_HOT struct vtd_desc vtd_dtlb_block(const struct vtd_inval_args *a, struct vtd_block b)
 {
     const struct vtd_device *v = a->device;
     return a->pasid ? vtd_desc_pdtlb(v->rid, v->pasid_key, a->pasid, b.base, b.mask)
@@ -109,8 +109,7 @@ static inline struct vtd_desc vtd_dtlb_every_all(const struct vtd_inval_args *a)
 
 /* The descriptors of one step; the range, if there is one, in @b[0..nb). Always inline: with a constant
  * step the switch folds away, and one page of a first stage costs a few dozen instructions. */
-__attribute__((always_inline)) static inline unsigned
-vtd_inval_step(enum vtd_step step, const struct vtd_inval_args *a, const struct vtd_block *b, unsigned nb,
+VTD_HOT unsigned vtd_inval_step(enum vtd_step step, const struct vtd_inval_args *a, const struct vtd_block *b, unsigned nb,
           struct vtd_desc *out)
 {
     const struct vtd_caps *hw = &a->unit->hw;
@@ -164,22 +163,31 @@ static inline bool vtd_step_is_dtlb(enum vtd_step step)
     return step >= DTLB_ALL && step <= DTLB_EVERY_ALL;
 }
 
-__attribute__((always_inline)) static inline unsigned
-vtd_inval_build(enum vtd_change change, const struct vtd_inval_args *a, const struct vtd_block *b,
-      unsigned nb, struct vtd_desc *out)
+VTD_HOT unsigned vtd_inval_nth(unsigned i, enum vtd_change change, const struct vtd_inval_args *a,
+              const struct vtd_block *b, unsigned nb, struct vtd_desc *out)
 {
-    const struct vtd_device *v = a->device;
+    enum vtd_step step = vtd_inval_table[change][i];
+    enum vtd_step before = i ? vtd_inval_table[change][i - 1] : END;
     unsigned n = 0;
-#pragma clang loop unroll(full)
-    for (unsigned i = 0; i < VTD_STEPS && vtd_inval_table[change][i] != END; i++) {
-        enum vtd_step step = vtd_inval_table[change][i], before = i ? vtd_inval_table[change][i - 1] : END;
-        if (vtd_step_is_dtlb(step) && !(v && v->ats && !v->failed))
-            continue;
-        if (vtd_step_is_dtlb(step) && (before == PIOTLB_ONE || before == PIOTLB_PAGES) && !a->pasid)
+    if (vtd_step_is_dtlb(step)) {
+        const struct vtd_device *v = a->device;
+        if (!v || !v->ats || v->failed)
+            return 0;
+        if ((before == PIOTLB_ONE || before == PIOTLB_PAGES) && !a->pasid)
             out[n++] = vtd_desc_fence;
-        n += vtd_inval_step(step, a, b, nb, out + n);
     }
-    return n;
+    return n + vtd_inval_step(step, a, b, nb, out + n);
+}
+
+/* Written out: compilers unroll too late to fold the table. */
+VTD_HOT unsigned vtd_inval_build(enum vtd_change change, const struct vtd_inval_args *a, const struct vtd_block *b,
+                unsigned nb, struct vtd_desc *out)
+{
+    static_assert(VTD_STEPS == 4);
+    unsigned n = vtd_inval_nth(0, change, a, b, nb, out);
+    n += vtd_inval_nth(1, change, a, b, nb, out + n);
+    n += vtd_inval_nth(2, change, a, b, nb, out + n);
+    return n + vtd_inval_nth(3, change, a, b, nb, out + n);
 }
 
 #endif

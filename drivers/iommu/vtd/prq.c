@@ -73,7 +73,7 @@ static void refuse(struct iommu_unit *unit, const struct iommu_page_request *req
 static void publish(struct iommu_unit *unit, uint64_t first)
 {
     struct vtd_ticket ticket;
-    if (first == UINT64_MAX)
+    if (!first)
         return;
     enum hv_status status = vtd_queue_submit(unit, first, false, &ticket);
     if (status)
@@ -136,7 +136,7 @@ static void overflow(struct iommu_unit *unit)
 void vtd_prq_process(struct iommu_unit *unit)
 {
     struct vtd_prq *prq = &unit->prq;
-    uint64_t first = UINT64_MAX;
+    uint64_t first = 0;
     bool any = false;
     if (!prq->ring)
         return;
@@ -222,7 +222,7 @@ enum hv_status vtd_prq_drain(struct vtd_device *v, int32_t pasid)
     if (!prq->ring)
         return HV_OK;
     for (unsigned turn = 0; turn < DRAIN_TURNS; turn++) {
-        uint64_t first = UINT64_MAX;
+        uint64_t first = 0;
         lock_take(&prq->lock);
         collect(unit, v->rid, pasid, &first);
         bool overflowed = reg_read32(unit->regs, VTD_PRS) & PRS_PRO;

@@ -138,7 +138,7 @@ enum hv_status vtd_queue_submit(struct iommu_unit *unit, uint64_t first, bool dr
         status = vtd_queue_make_room(unit, 0);
     if (!status) {
         uint64_t last = vtd_queue_write_wait(q, drain && unit->hw.page_request_drain);
-        *ticket = (struct vtd_ticket){ first < last ? first : last, last };
+        *ticket = (struct vtd_ticket){ first ? first : last, last };
         vtd_queue_publish(unit);
     }
     lock_drop(&q->lock);
@@ -174,7 +174,7 @@ enum hv_status vtd_queue_wait(struct iommu_unit *unit, struct vtd_ticket ticket)
 enum hv_status vtd_queue_execute(struct iommu_unit *unit, const struct vtd_desc *desc, unsigned n,
                              bool drain)
 {
-    uint64_t first = UINT64_MAX;
+    uint64_t first = 0;
     struct vtd_ticket ticket;
     enum hv_status status = vtd_queue_put(unit, desc, n, &first);
     if (!status)

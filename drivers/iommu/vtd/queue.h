@@ -48,9 +48,9 @@ struct iommu_unit;
 /* Queue memory and registers; the unit's queue is off. HV_ENOMEM, HV_EQUOTA, HV_ETIMEDOUT. */
 enum hv_status vtd_queue_start(struct iommu_unit *unit);
 
-/* Append @n (at most 32) descriptors, not yet published. @first: lowered to the number of the next wait
- * if that is lower; start with UINT64_MAX. HV_ETIMEDOUT: no room, nothing was appended. The one for hot
- * paths is in queue_put.h. */
+/* Append @n (at most 32) descriptors, not yet published. @first: set to the number of the next wait if it
+ * is 0, as it is at the start. HV_ETIMEDOUT: no room, nothing was appended. The one for hot paths is in
+ * queue_put.h. */
 enum hv_status vtd_queue_put(struct iommu_unit *unit, const struct vtd_desc *desc, unsigned n,
                              uint64_t *first);
 /* Lock held, ring at its limit: wait until @n descriptors and a wait fit. */

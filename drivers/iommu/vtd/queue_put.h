@@ -5,9 +5,10 @@
 
 #include "drivers/iommu/vtd/unit.h"
 
-static inline enum hv_status vtd_queue_put_inline(struct iommu_unit *unit,
-                                                  const struct vtd_desc *desc, unsigned n,
-                                                  uint64_t *first)
+#define VTD_HOT __attribute__((always_inline)) static inline
+
+VTD_HOT enum hv_status vtd_queue_put_inline(struct iommu_unit *unit, const struct vtd_desc *desc,
+                                            unsigned n, uint64_t *first)
 {
     struct vtd_queue *q = &unit->queue;
     enum hv_status status = HV_OK;
@@ -15,10 +16,12 @@ static inline enum hv_status vtd_queue_put_inline(struct iommu_unit *unit,
     if (__builtin_expect(q->tail + n >= q->limit, 0)) /* and a wait behind them */
         status = vtd_queue_make_room(unit, n);
     if (!status) {
-        if (q->next < *first)
+        uint64_t tail = q->tail;
+        if (!*first)
             *first = q->next;
+        q->tail = tail + n;
         for (unsigned i = 0; i < n; i++) {
-            uint64_t *entry = q->ring + 4 * (q->tail++ % QUEUE_ENTRIES);
+            uint64_t *entry = q->ring + 4 * ((tail + i) % QUEUE_ENTRIES);
             entry[0] = desc[i].q0;
             entry[1] = desc[i].q1;
         }
