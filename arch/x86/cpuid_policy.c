@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * SDM 2A CPUID, APM 3 appendix E. A feature passes only if a guest can use it without our help: it needs
- * no MSR that the MSR policy refuses, no state beyond XCR0's (arch/x86/xstate.c), and tells nothing of
- * the machine's other guests. Virtualisation, power, performance counters, debug store, SMX, SGX,
- * speculation control, protection keys, CET and TSX therefore stay hidden.
+ * SDM 2A CPUID, APM 3 appendix E. A feature passes only if a guest can use it without our help: it
+ * needs no MSR that the MSR policy refuses, no state beyond XCR0's (arch/x86/xstate.c), and tells
+ * nothing of the machine's other guests. Virtualisation, power, performance counters, debug store,
+ * SMX, SGX, speculation control, protection keys, CET and TSX therefore stay hidden.
  */
 #include "arch/x86/cpuid_policy.h"
 
@@ -11,8 +11,8 @@
 #include "hv/types.h"
 #include "sluice/hypercall.h"
 
-#define ALL   0xffffffffu
-#define ANY   0xffffffffu /* subleaf */
+#define ALL    0xffffffffu
+#define ANY    0xffffffffu /* subleaf */
 #define BIT(n) (1u << (n))
 
 #define LEAF_TOPOLOGY     0xbu
@@ -25,13 +25,14 @@
      BIT(13) /* CMPXCHG16B */ | BIT(17) /* PCID */ | BIT(19) /* SSE4.1 */ | BIT(20) /* SSE4.2 */ | \
      BIT(22) /* MOVBE */ | BIT(23) /* POPCNT */ | BIT(25) /* AES */ | BIT(26) /* XSAVE */ |        \
      BIT(28) /* AVX */ | BIT(29) /* F16C */ | BIT(30) /* RDRAND */)
-#define F1_ECX_X2APIC      BIT(21)
+#define F1_ECX_X2APIC       BIT(21)
 #define F1_ECX_TSC_DEADLINE BIT(24)
-#define F1_ECX_OSXSAVE     BIT(27)
-#define F1_ECX_HYPERVISOR  BIT(31)
-/* FPU VME DE PSE TSC MSR PAE MCE CX8 APIC SEP MTRR PGE MCA CMOV PAT PSE36 CLFLUSH MMX FXSR SSE SSE2 SS */
-#define F1_EDX     0x0f8bfbffu
-#define F1_EDX_HTT BIT(28) /* more than one logical processor */
+#define F1_ECX_OSXSAVE      BIT(27)
+#define F1_ECX_HYPERVISOR   BIT(31)
+/* FPU VME DE PSE TSC MSR PAE MCE CX8 APIC SEP MTRR PGE MCA CMOV PAT PSE36 CLFLUSH MMX FXSR SSE SSE2
+ * SS */
+#define F1_EDX              0x0f8bfbffu
+#define F1_EDX_HTT          BIT(28) /* more than one logical processor */
 
 /* Leaf 7: FSGSBASE BMI1 AVX2 FDP SMEP BMI2 ERMS INVPCID FCS AVX512F/DQ RDSEED ADX SMAP AVX512IFMA
  * CLFLUSHOPT CLWB AVX512CD SHA AVX512BW/VL */
@@ -46,12 +47,11 @@
 #define F7_EDX (BIT(4) /* FSRM */ | BIT(10) /* MD_CLEAR */ | BIT(14) /* SERIALIZE */)
 
 /* Leaf 0x80000001: LAHF CR8 ABM SSE4A MISALIGNSSE PREFETCHW XOP FMA4 TBM */
-#define F81_ECX                                                                                    \
-    (BIT(0) | BIT(4) | BIT(5) | BIT(6) | BIT(7) | BIT(8) | BIT(11) | BIT(16) | BIT(21))
+#define F81_ECX (BIT(0) | BIT(4) | BIT(5) | BIT(6) | BIT(7) | BIT(8) | BIT(11) | BIT(16) | BIT(21))
 /* those of leaf 1, SYSCALL NX MMXEXT 1G RDTSCP LM 3DNOW */
 #define F81_EDX                                                                                    \
-    ((F1_EDX & 0x0183f3ffu) | BIT(11) | BIT(20) | BIT(22) | BIT(26) | BIT(27) | BIT(29) | BIT(30) | \
-     BIT(31))
+    ((F1_EDX & 0x0183f3ffu) | BIT(11) | BIT(20) | BIT(22) | BIT(26) | BIT(27) | BIT(29) |          \
+     BIT(30) | BIT(31))
 
 struct query {
     const struct cpuid_view *view;
@@ -128,8 +128,8 @@ static void hypervisor(const struct query *, struct cpuid *r)
 
 static void hypervisor_features(const struct query *q, struct cpuid *r)
 {
-    *r = (struct cpuid){ SLUICE_ABI_VERSION, q->view->features, q->view->vmmcall,
-                         q->view->tsc_khz };
+    *r =
+        (struct cpuid){ SLUICE_ABI_VERSION, q->view->features, q->view->vmmcall, q->view->tsc_khz };
 }
 
 static void processor_count(const struct query *q, struct cpuid *r)
@@ -186,7 +186,8 @@ struct cpuid cpuid_filter(const struct cpuid_view *view, cpuid_source *hardware,
             continue;
 
         struct cpuid r = ask(hardware, leaf, subleaf);
-        r = (struct cpuid){ r.eax & row->eax, r.ebx & row->ebx, r.ecx & row->ecx, r.edx & row->edx };
+        r = (struct cpuid){ r.eax & row->eax, r.ebx & row->ebx, r.ecx & row->ecx,
+                            r.edx & row->edx };
         if (row->fix)
             row->fix(&q, &r);
         return r;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * What a guest sees through CPUID: a table of what passes, leaf by leaf; everything else reads as 0.
+ * What a guest sees through CPUID: a table of what passes, leaf by leaf; everything else reads as
+ * 0.
  */
 #ifndef ARCH_X86_CPUID_POLICY_H
 #define ARCH_X86_CPUID_POLICY_H

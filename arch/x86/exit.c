@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Every exit ends here, in a table by kind. Whatever a guest does ends in a value, an exception in the
- * guest, or the end of that guest.
+ * Every exit ends here, in a table by kind. Whatever a guest does ends in a value, an exception in
+ * the guest, or the end of that guest.
  *
  * For guests: an access outside the VM's memory and devices raises #GP(0), as there is no decoder
  * to finish the instruction with all ones. String IO (INS, OUTS) raises #UD for the same reason.
@@ -24,8 +24,8 @@ enum { VECTOR_UD = 6, VECTOR_GP = 13 };
 #define complain(v, format, ...)                                                                   \
     do {                                                                                           \
         if (log_allowed(&(v)->complaints, COMPLAINTS))                                             \
-            log_warn((v)->vm->name, "vCPU %u at %lx: " format, (v)->index,                        \
-                     (unsigned long)(v)->rip __VA_OPT__(, ) __VA_ARGS__);                     \
+            log_warn((v)->vm->name, "vCPU %u at %lx: " format, (v)->index,                         \
+                     (unsigned long)(v)->rip __VA_OPT__(, ) __VA_ARGS__);                          \
     } while (0)
 
 static void triple_fault(struct vcpu *v)
@@ -73,8 +73,7 @@ static void on_cpuid(struct vcpu *v, const struct vcpu_exit *)
         .vmmcall = vcpu_ops->hypercall_vmmcall,
         .tsc_khz = (uint32_t)(time_ticks_per_us() * 1000),
     };
-    struct cpuid r =
-        cpuid_policy(&view, (uint32_t)v->reg[REG_RAX], (uint32_t)v->reg[REG_RCX]);
+    struct cpuid r = cpuid_policy(&view, (uint32_t)v->reg[REG_RAX], (uint32_t)v->reg[REG_RCX]);
 
     v->reg[REG_RAX] = r.eax;
     v->reg[REG_RBX] = r.ebx;
@@ -154,7 +153,7 @@ static void on_xsetbv(struct vcpu *v, const struct vcpu_exit *)
 static void on_memory(struct vcpu *v, const struct vcpu_exit *e)
 {
     complain(v, "%s %lx, which is not its memory",
-             e->memory.fetch ? "runs at"
+             e->memory.fetch   ? "runs at"
              : e->memory.write ? "writes"
                                : "reads",
              (unsigned long)e->memory.gpa);
@@ -224,3 +223,32 @@ exit_handler *const exit_handlers[EXIT_KINDS] = {
     [EXIT_SHUTDOWN] = on_shutdown,
     [EXIT_BAD_STATE] = on_bad_state,
 };
+
+void exit_report(const struct vcpu *v)
+{
+    static const char *const names[EXIT_KINDS] = {
+        [EXIT_NONE] = "none",
+        [EXIT_HYPERCALL] = "hypercall",
+        [EXIT_CPUID] = "cpuid",
+        [EXIT_MSR_READ] = "rdmsr",
+        [EXIT_MSR_WRITE] = "wrmsr",
+        [EXIT_IO] = "io",
+        [EXIT_HLT] = "hlt",
+        [EXIT_XSETBV] = "xsetbv",
+        [EXIT_MEMORY] = "memory",
+        [EXIT_INTERRUPT] = "interrupt",
+        [EXIT_WINDOW] = "window",
+        [EXIT_EXCEPTION] = "exception",
+        [EXIT_SKIP] = "skipped",
+        [EXIT_UNDEFINED] = "undefined",
+        [EXIT_DENIED] = "denied",
+        [EXIT_SHUTDOWN] = "shutdown",
+        [EXIT_BAD_STATE] = "bad state",
+    };
+
+    for (unsigned i = 0; i < EXIT_KINDS; i++) {
+        if (v->exits_by[i])
+            log_debug(v->vm->name, "vCPU %u: %lu exits: %s", v->index,
+                      (unsigned long)v->exits_by[i], names[i]);
+    }
+}

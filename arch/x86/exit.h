@@ -12,4 +12,7 @@ typedef void exit_handler(struct vcpu *v, const struct vcpu_exit *e);
 /* By vcpu_exit_kind; none is NULL. */
 extern exit_handler *const exit_handlers[EXIT_KINDS];
 
+/* Into the log, for debugging: how many exits there were of each kind. */
+void exit_report(const struct vcpu *v);
+
 #endif

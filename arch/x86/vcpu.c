@@ -2,14 +2,14 @@
 /*
  * The life of a vCPU on its CPU, and how others reach it.
  *
- * Others store what they want (a posted vector, a request bit), then set `kicked`, and if it was clear
- * interrupt the CPU. The vCPU clears `kicked` first and looks at what is stored after that. Both are
- * atomic read-modify-writes of `kicked`, so they are ordered: if ours comes second, it reads what the
- * other stored before; if it comes first, the other finds the flag clear and interrupts us. And that
- * interrupt is not lost: between our last look at `kicked` and the guest's entry or the sleep,
- * interrupts are off, so it stays pending and ends either at once. Who finds the flag set need not
- * interrupt: whoever set it has done so or is about to, or it was this CPU itself, which looks at the
- * flag before it enters. A guest's entry therefore tests one flag.
+ * Others store what they want (a posted vector, a request bit), then set `kicked`, and if it was
+ * clear interrupt the CPU. The vCPU clears `kicked` first and looks at what is stored after that.
+ * Both are atomic read-modify-writes of `kicked`, so they are ordered: if ours comes second, it
+ * reads what the other stored before; if it comes first, the other finds the flag clear and
+ * interrupts us. And that interrupt is not lost: between our last look at `kicked` and the guest's
+ * entry or the sleep, interrupts are off, so it stays pending and ends either at once. Who finds
+ * the flag set need not interrupt: whoever set it has done so or is about to, or it was this CPU
+ * itself, which looks at the flag before it enters. A guest's entry therefore tests one flag.
  */
 #include "arch/x86/vcpu.h"
 
@@ -43,7 +43,8 @@ enum hv_status vcpu_choose(void)
             vcpu_ops = backends[i];
             return HV_OK;
         }
-        log_error("vcpu", "this CPU cannot run guests with %s: it lacks %s", backends[i]->name, missing);
+        log_error("vcpu", "this CPU cannot run guests with %s: it lacks %s", backends[i]->name,
+                  missing);
     }
     return HV_ENOTSUP;
 }
@@ -89,11 +90,12 @@ void vcpu_destroy(struct vcpu *v)
         vuart_flush(vm);
         vm->vuart = NULL;
     }
+    exit_report(v);
     vcpu_ops->destroy(v);
     pages_free(&vm->quota, 0, v); /* first in its page */
 }
 
-/* --- From other CPUs ----------------------------------------------------------------------------- */
+/* --- From other CPUs ------------------------------------------------------------------------- */
 
 static void kick(struct vcpu *v)
 {
@@ -134,7 +136,7 @@ void vcpu_begin(struct vcpu *v, const struct vcpu_start *start)
     vcpu_ask(v, VCPU_START);
 }
 
-/* --- On its own CPU ------------------------------------------------------------------------------ */
+/* --- On its own CPU -------------------------------------------------------------------------- */
 
 static void start(struct vcpu *v, const struct vcpu_start *how)
 {

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The vCPU contract, on one page. The core sees struct vcpu and the functions at the end; the backends
- * (svm/, vmx/) implement struct vcpu_ops; arch/x86/exit.c between them handles every exit the same
- * way for both. A vCPU is pinned to one CPU, which runs nothing else.
+ * The vCPU contract, on one page. The core sees struct vcpu and the functions at the end; the
+ * backends (svm/, vmx/) implement struct vcpu_ops; arch/x86/exit.c between them handles every exit
+ * the same way for both. A vCPU is pinned to one CPU, which runs nothing else.
  */
 #ifndef ARCH_X86_VCPU_H
 #define ARCH_X86_VCPU_H
@@ -16,8 +16,10 @@ struct vm;
 struct vlapic;
 
 /* General registers in the order of their encoding (SDM 2A 2.2.1.2). */
+/* clang-format off */
 enum vcpu_reg { REG_RAX, REG_RCX, REG_RDX, REG_RBX, REG_RSP, REG_RBP, REG_RSI, REG_RDI,
                 REG_R8, REG_R9, REG_R10, REG_R11, REG_R12, REG_R13, REG_R14, REG_R15, REGS };
+/* clang-format on */
 
 enum vcpu_state { VCPU_WAIT_SIPI, VCPU_RUNNING, VCPU_HALTED, VCPU_STOPPED };
 
@@ -32,7 +34,7 @@ enum vcpu_request {
 };
 
 enum vcpu_exit_kind {
-    EXIT_NONE,        /* handled inside the backend */
+    EXIT_NONE, /* handled inside the backend */
     EXIT_HYPERCALL,
     EXIT_CPUID,
     EXIT_MSR_READ,
@@ -40,25 +42,38 @@ enum vcpu_exit_kind {
     EXIT_IO,
     EXIT_HLT,
     EXIT_XSETBV,
-    EXIT_MEMORY,      /* second-stage violation */
-    EXIT_INTERRUPT,   /* host interrupt or kick: run the host's handlers, then go on */
-    EXIT_WINDOW,      /* the guest can take an interrupt now */
-    EXIT_EXCEPTION,   /* intercepted so that delivering it cannot hang the CPU: give it back */
-    EXIT_SKIP,        /* has no effect in a guest: step over it */
-    EXIT_UNDEFINED,   /* an instruction we do not offer: inject #UD */
-    EXIT_DENIED,      /* inject #GP(0) */
-    EXIT_SHUTDOWN,    /* triple fault */
-    EXIT_BAD_STATE,   /* entry refused: the VM is stopped, with the backend's reason in the log */
+    EXIT_MEMORY,    /* second-stage violation */
+    EXIT_INTERRUPT, /* host interrupt or kick: run the host's handlers, then go on */
+    EXIT_WINDOW,    /* the guest can take an interrupt now */
+    EXIT_EXCEPTION, /* intercepted so that delivering it cannot hang the CPU: give it back */
+    EXIT_SKIP,      /* has no effect in a guest: step over it */
+    EXIT_UNDEFINED, /* an instruction we do not offer: inject #UD */
+    EXIT_DENIED,    /* inject #GP(0) */
+    EXIT_SHUTDOWN,  /* triple fault */
+    EXIT_BAD_STATE, /* entry refused: the VM is stopped, with the backend's reason in the log */
     EXIT_KINDS,
 };
 
 struct vcpu_exit {
     enum vcpu_exit_kind kind;
     union {
-        struct { uint16_t port; uint8_t size; bool in, string; } io;
-        struct { uint64_t gpa; bool write, fetch; } memory;
-        struct { uint8_t vector; bool has_code; uint32_t code; } exception;
-        struct { uint64_t code; } raw; /* BAD_STATE, UNDEFINED: the backend's own number */
+        struct {
+            uint16_t port;
+            uint8_t size;
+            bool in, string;
+        } io;
+        struct {
+            uint64_t gpa;
+            bool write, fetch;
+        } memory;
+        struct {
+            uint8_t vector;
+            bool has_code;
+            uint32_t code;
+        } exception;
+        struct {
+            uint64_t code;
+        } raw; /* BAD_STATE, UNDEFINED: the backend's own number */
     };
 };
 
@@ -81,8 +96,8 @@ struct vcpu {
     _Atomic uint64_t posted[4]; /* interrupts raised by others, by vector; drained before entry */
     _Atomic uint8_t sipi_page;  /* 4 KiB units; valid with VCPU_SIPI */
     bool nmi_pending;
-    struct vcpu_start start;    /* valid with VCPU_START */
-    uint64_t exits;             /* all reasons */
+    struct vcpu_start start; /* valid with VCPU_START */
+    uint64_t exits;          /* all reasons */
     uint64_t exits_by[EXIT_KINDS];
     struct log_limit complaints; /* about what the guest does; the log is not its to flood */
 };
@@ -92,10 +107,10 @@ struct vcpu_ops {
     const char *name;
     const struct pt_format *second_stage; /* CPU-side guest-physical table */
     unsigned second_stage_levels;
-    uint32_t hypercall_vmmcall;            /* CPUID 0x40000001 ECX */
+    uint32_t hypercall_vmmcall; /* CPUID 0x40000001 ECX */
     /* NULL, or the name of what this CPU lacks (CPUID leaf or MSR bit). Changes nothing. */
     const char *(*missing)(void);
-    enum hv_status (*cpu_enable)(void);    /* on each CPU, once */
+    enum hv_status (*cpu_enable)(void);       /* on each CPU, once */
     enum hv_status (*create)(struct vcpu *v); /* all resources; charged to the VM's quota */
     void (*destroy)(struct vcpu *v);
     void (*reset)(struct vcpu *v, const struct vcpu_start *start);
@@ -110,20 +125,20 @@ struct vcpu_ops {
     bool (*inject_exception)(struct vcpu *v, uint8_t vector, bool has_code, uint32_t code);
     /* EXIT_WINDOW as soon as the guest could take @vector (0: never), by its IF and CR8. */
     void (*want_window)(struct vcpu *v, uint8_t vector);
-    uint8_t (*cr8)(struct vcpu *v);          /* task priority, vector bits 7:4 */
+    uint8_t (*cr8)(struct vcpu *v); /* task priority, vector bits 7:4 */
     void (*set_cr8)(struct vcpu *v, uint8_t cr8);
     uint8_t (*cpl)(struct vcpu *v);
     uint64_t (*cr4)(struct vcpu *v);
     /* Guest MSRs that live in the control block (EFER, PAT); false: not one, or a bad value. */
     bool (*msr_get)(struct vcpu *v, uint32_t msr, uint64_t *value);
     bool (*msr_set)(struct vcpu *v, uint32_t msr, uint64_t value);
-    void (*flush)(struct vcpu *v);           /* drop cached guest translations on the next entry */
+    void (*flush)(struct vcpu *v); /* drop cached guest translations on the next entry */
 };
 
 extern const struct vcpu_ops vcpu_svm;
 extern const struct vcpu_ops *vcpu_ops; /* chosen by vcpu_choose() */
 
-/* --- For the core ------------------------------------------------------------------------------- */
+/* --- For the core ---------------------------------------------------------------------------- */
 
 /* Choose the backend, before the other CPUs start. HV_ENOTSUP: the log says what this CPU lacks. */
 enum hv_status vcpu_choose(void);

@@ -9,10 +9,10 @@
 #include "arch/x86/vcpu.h"
 #include "arch/x86/vlapic_internal.h"
 
-#define APIC_BASE_MSR   0x1bu
-#define DEADLINE_MSR    0x6e0u
-#define APIC_BASE       0xfee00c00ull /* enabled, x2APIC; SDM 3A 11.12.1 */
-#define APIC_BASE_BSP   0x100ull
+#define APIC_BASE_MSR 0x1bu
+#define DEADLINE_MSR  0x6e0u
+#define APIC_BASE     0xfee00c00ull /* enabled, x2APIC; SDM 3A 11.12.1 */
+#define APIC_BASE_BSP 0x100ull
 
 #define VERSION 0x00050014u /* LVT entries - 1, integrated APIC */
 
@@ -39,7 +39,7 @@ void vlapic_stop(struct vlapic *l)
     l->deadline = 0;
 }
 
-/* --- Priorities, SDM 3A 11.8.3 and 11.8.4 -------------------------------------------------------- */
+/* --- Priorities, SDM 3A 11.8.3 and 11.8.4 ---------------------------------------------------- */
 
 static uint8_t tpr(const struct vlapic *l)
 {
@@ -84,7 +84,7 @@ void vlapic_deliver(struct vlapic *l, uint8_t vector)
     l->isr[vector / 64] |= 1ull << vector % 64;
 }
 
-/* --- Errors, 11.5.3 ------------------------------------------------------------------------------ */
+/* --- Errors, 11.5.3 -------------------------------------------------------------------------- */
 
 void vlapic_error(struct vlapic *l, uint32_t bit)
 {
@@ -104,7 +104,7 @@ void vlapic_local(struct vlapic *l, enum vlapic_lvt which)
     }
 }
 
-/* --- Registers, 11.12.1.2 ------------------------------------------------------------------------ */
+/* --- Registers, 11.12.1.2 -------------------------------------------------------------------- */
 
 static uint64_t read_id(struct vlapic *l, unsigned)
 {

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * The virtual local APIC of a vCPU, x2APIC only: it is in x2APIC mode from the first instruction on
- * and cannot leave it, so there is no APIC page. SDM 3A chapter 11. All functions run on the vCPU's own
- * CPU with interrupts off; other CPUs reach it through vcpu_interrupt() and vcpu_ask().
+ * and cannot leave it, so there is no APIC page. SDM 3A chapter 11. All functions run on the vCPU's
+ * own CPU with interrupts off; other CPUs reach it through vcpu_interrupt() and vcpu_ask().
  *
  * All interrupts are edge-triggered: TMR reads as 0.
  */
@@ -20,10 +20,10 @@ struct vlapic {
     struct vcpu *vcpu;
     uint32_t id, svr, esr, esr_next, lvt[LVTS];
     uint64_t icr;
-    uint64_t irr[4], isr[4];  /* bit per vector */
-    uint8_t tpr_low;          /* TPR bits 3:0; the rest is CR8, which the backend holds */
-    uint32_t count, divide;   /* timer: initial count; divide configuration register */
-    uint64_t deadline;        /* time_now() at which the count is 0, or the TSC deadline; 0: stopped */
+    uint64_t irr[4], isr[4]; /* bit per vector */
+    uint8_t tpr_low;         /* TPR bits 3:0; the rest is CR8, which the backend holds */
+    uint32_t count, divide;  /* timer: initial count; divide configuration register */
+    uint64_t deadline; /* time_now() at which the count is 0, or the TSC deadline; 0: stopped */
     struct timer timer;
 };
 

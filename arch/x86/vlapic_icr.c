@@ -6,14 +6,22 @@
 #include "arch/x86/vlapic_internal.h"
 #include "hv/vm.h"
 
-#define ICR_LOGICAL    0x00800ull
-#define ICR_DEASSERT   0x08000ull /* this pattern means: level-triggered and not asserted */
-#define ICR_LEVEL      0x0c000ull
-#define ICR_BROADCAST  0xffffffffu
+#define ICR_LOGICAL   0x00800ull
+#define ICR_DEASSERT  0x08000ull /* this pattern means: level-triggered and not asserted */
+#define ICR_LEVEL     0x0c000ull
+#define ICR_BROADCAST 0xffffffffu
 
 enum { SHORTHAND_NONE, SHORTHAND_SELF, SHORTHAND_ALL, SHORTHAND_OTHERS };
-enum { MODE_FIXED, MODE_LOWEST, MODE_SMI, MODE_RESERVED3, MODE_NMI, MODE_INIT, MODE_SIPI,
-       MODE_RESERVED7 };
+enum {
+    MODE_FIXED,
+    MODE_LOWEST,
+    MODE_SMI,
+    MODE_RESERVED3,
+    MODE_NMI,
+    MODE_INIT,
+    MODE_SIPI,
+    MODE_RESERVED7
+};
 
 static bool addressed(const struct vlapic *l, const struct vcpu *to, uint64_t icr)
 {
@@ -21,12 +29,9 @@ static bool addressed(const struct vlapic *l, const struct vcpu *to, uint64_t ic
     uint32_t logical = vlapic_logical_id(to->index);
 
     switch (icr >> 18 & 3) {
-    case SHORTHAND_SELF:
-        return to == l->vcpu;
-    case SHORTHAND_ALL:
-        return true;
-    case SHORTHAND_OTHERS:
-        return to != l->vcpu;
+    case SHORTHAND_SELF: return to == l->vcpu;
+    case SHORTHAND_ALL: return true;
+    case SHORTHAND_OTHERS: return to != l->vcpu;
     default:
         if (dest == ICR_BROADCAST)
             return true;
@@ -40,21 +45,14 @@ static void send(struct vcpu *to, unsigned mode, uint8_t vector)
 {
     switch (mode) {
     case MODE_FIXED:
-    case MODE_LOWEST:
-        vcpu_interrupt(to, vector);
-        return;
-    case MODE_NMI:
-        vcpu_ask(to, VCPU_NMI);
-        return;
-    case MODE_INIT:
-        vcpu_ask(to, VCPU_INIT);
-        return;
+    case MODE_LOWEST: vcpu_interrupt(to, vector); return;
+    case MODE_NMI: vcpu_ask(to, VCPU_NMI); return;
+    case MODE_INIT: vcpu_ask(to, VCPU_INIT); return;
     case MODE_SIPI:
         atomic_store(&to->sipi_page, vector);
         vcpu_ask(to, VCPU_SIPI);
         return;
-    default: /* SMI and reserved modes go nowhere */
-        return;
+    default: /* SMI and reserved modes go nowhere */ return;
     }
 }
 

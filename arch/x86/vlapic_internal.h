@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Between vlapic.c, vlapic_icr.c and vlapic_timer.c. The handlers have the shape of the register table
- * in vlapic.c: @n counts registers within a row.
+ * Between vlapic.c, vlapic_icr.c and vlapic_timer.c. The handlers have the shape of the register
+ * table in vlapic.c: @n counts registers within a row.
  */
 #ifndef ARCH_X86_VLAPIC_INTERNAL_H
 #define ARCH_X86_VLAPIC_INTERNAL_H

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The virtual APIC timer, SDM 3A 11.5.4, on a timer of the host. Its clock before the divider is the
- * TSC, so that a guest that knows one knows the other; time_now() is the TSC, and the guest's TSC has
- * no offset.
+ * The virtual APIC timer, SDM 3A 11.5.4, on a timer of the host. Its clock before the divider is
+ * the TSC, so that a guest that knows one knows the other; time_now() is the TSC, and the guest's
+ * TSC has no offset.
  */
 #include "arch/x86/vlapic_internal.h"
 

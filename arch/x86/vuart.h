@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The serial console of a VM: a 16550 without a receiver, at 0x3f8. What the guest sends goes to the
- * log by lines. There is no interrupt controller for its IRQ 4, so it raises no interrupt: a driver
- * must poll, as the early consoles of operating systems do. Lock: the VM's, inside.
+ * The serial console of a VM: a 16550 without a receiver, at 0x3f8. What the guest sends goes to
+ * the log by lines. There is no interrupt controller for its IRQ 4, so it raises no interrupt: a
+ * driver must poll, as the early consoles of operating systems do. Lock: the VM's, inside.
  */
 #ifndef ARCH_X86_VUART_H
 #define ARCH_X86_VUART_H

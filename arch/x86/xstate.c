@@ -16,8 +16,8 @@
 
 static uint64_t allowed = XCR0_X87; /* the same value is stored by every CPU */
 
-/* An XSAVE image of 64 + 512 bytes whose header says: everything in its initial state; its legacy part
- * is the FXSAVE image after reset, for CPUs without XSAVE. SDM 1 13.4. */
+/* An XSAVE image of 64 + 512 bytes whose header says: everything in its initial state; its legacy
+ * part is the FXSAVE image after reset, for CPUs without XSAVE. SDM 1 13.4. */
 static const struct {
     uint16_t fcw, fsw, ftw, fop;
     uint64_t fip, fdp;
@@ -68,8 +68,7 @@ bool xstate_set(uint32_t index, uint64_t value)
         return false;
     if ((value & XCR0_AVX) && !(value & XCR0_SSE))
         return false;
-    if ((value & XCR0_AVX512) &&
-        ((value & XCR0_AVX512) != XCR0_AVX512 || !(value & XCR0_AVX)))
+    if ((value & XCR0_AVX512) && ((value & XCR0_AVX512) != XCR0_AVX512 || !(value & XCR0_AVX)))
         return false;
     xsetbv(value);
     return true;

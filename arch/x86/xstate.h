@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Floating-point and vector state. Sluice does not use it and a CPU has one vCPU, so the guest's stays
- * in the registers from exit to entry; XCR0 is the guest's, too.
+ * Floating-point and vector state. Sluice does not use it and a CPU has one vCPU, so the guest's
+ * stays in the registers from exit to entry; XCR0 is the guest's, too.
  */
 #ifndef ARCH_X86_XSTATE_H
 #define ARCH_X86_XSTATE_H

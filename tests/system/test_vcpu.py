@@ -16,7 +16,7 @@ when-done = reboot
 
 def vm(name, base, cpus, cmdline):
     return (f"[{name}]\nmemory = 32M @ {base}\ncpus = {cpus}\nkernel = mini.elf\n"
-            f"cmdline = {cmdline}\n")
+            + (f"cmdline = {cmdline}\n" if cmdline else ""))
 
 
 class TestVcpu(unittest.TestCase):

@@ -36,7 +36,8 @@ static struct cpuid old(uint32_t leaf, uint32_t)
 {
     if ((leaf & 0x7fffffff) == 0)
         return (struct cpuid){ leaf + 5, 1, 2, 3 };
-    return leaf > (leaf & 0x80000000) + 5 ? (struct cpuid){ ALL, ALL, ALL, ALL } : (struct cpuid){ 0 };
+    return leaf > (leaf & 0x80000000) + 5 ? (struct cpuid){ ALL, ALL, ALL, ALL }
+                                          : (struct cpuid){ 0 };
 }
 
 static struct cpuid ask(uint32_t leaf, uint32_t subleaf)
@@ -46,8 +47,9 @@ static struct cpuid ask(uint32_t leaf, uint32_t subleaf)
 
 static int fresh(void **state)
 {
-    view = (struct cpuid_view){ .index = 2, .nvcpus = 5, .features = 3, .vmmcall = true,
-                                .tsc_khz = 2000000 };
+    view = (struct cpuid_view){
+        .index = 2, .nvcpus = 5, .features = 3, .vmmcall = true, .tsc_khz = 2000000
+    };
     xstate = 7;
     return platform_fresh(state);
 }
@@ -56,25 +58,26 @@ static void nothing_of_virtualisation(void **)
 {
     struct cpuid c = ask(1, 0);
 
-    assert_false(c.ecx & 1u << 5);                     /* VMX */
-    assert_false(c.ecx & (1u << 3 | 1u << 6));         /* MONITOR, SMX */
-    assert_true(c.ecx & 1u << 31);                     /* under a hypervisor */
-    assert_true(c.ecx & 1u << 21);                     /* x2APIC */
-    assert_false(ask(0x80000001, 0).ecx & 1u << 2);    /* SVM */
-    assert_false(ask(0x80000001, 0).ecx & 1u << 12);   /* SKINIT */
-    assert_int_equal(ask(0x8000000a, 0).edx, 0);       /* SVM features */
-    assert_false(ask(7, 0).ebx & 1u << 2);             /* SGX */
+    assert_false(c.ecx & 1u << 5);                       /* VMX */
+    assert_false(c.ecx & (1u << 3 | 1u << 6));           /* MONITOR, SMX */
+    assert_true(c.ecx & 1u << 31);                       /* under a hypervisor */
+    assert_true(c.ecx & 1u << 21);                       /* x2APIC */
+    assert_false(ask(0x80000001, 0).ecx & 1u << 2);      /* SVM */
+    assert_false(ask(0x80000001, 0).ecx & 1u << 12);     /* SKINIT */
+    assert_int_equal(ask(0x8000000a, 0).edx, 0);         /* SVM features */
+    assert_false(ask(7, 0).ebx & 1u << 2);               /* SGX */
     assert_false(ask(7, 0).edx & (1u << 26 | 1u << 29)); /* SPEC_CTRL, ARCH_CAPABILITIES MSRs */
-    assert_int_equal(ask(0xa, 0).eax, 0);              /* performance counters */
-    assert_int_equal(ask(5, 0).ecx, 0);                /* MWAIT */
+    assert_int_equal(ask(0xa, 0).eax, 0);                /* performance counters */
+    assert_int_equal(ask(5, 0).ecx, 0);                  /* MWAIT */
 }
 
 /* Leaves and subleaves that no row names read as 0. */
 static void unknown_is_zero(void **)
 {
-    static const uint32_t leaf[][2] = { { 3, 0 }, { 7, 1 }, { 0xd, 32 }, { 0x12, 0 }, { 0x14, 0 },
-                                        { 0x17, 0 }, { 0x40000002, 0 }, { 0x80000009, 0 },
-                                        { 0x8000001e, 0 }, { 0xc0000000, 0 }, { ALL, 0 } };
+    static const uint32_t leaf[][2] = { { 3, 0 },          { 7, 1 },          { 0xd, 32 },
+                                        { 0x12, 0 },       { 0x14, 0 },       { 0x17, 0 },
+                                        { 0x40000002, 0 }, { 0x80000009, 0 }, { 0x8000001e, 0 },
+                                        { 0xc0000000, 0 }, { ALL, 0 } };
 
     for (unsigned i = 0; i < ARRAY_SIZE(leaf); i++) {
         struct cpuid c = ask(leaf[i][0], leaf[i][1]);
@@ -211,24 +214,25 @@ static void msrs_that_are_constant(void **)
     uint64_t value;
 
     assert_true(msr_read(&v, 0x3a, &value));
-    assert_int_equal(value, 1);                /* VMX is locked away */
+    assert_int_equal(value, 1); /* VMX is locked away */
     assert_false(msr_write(&v, 0x3a, 5));
     assert_true(msr_read(&v, 0xfe, &value));
-    assert_int_equal(value & 0x1ff, 0);        /* no MTRR ranges, fixed or variable */
+    assert_int_equal(value & 0x1ff, 0); /* no MTRR ranges, fixed or variable */
     assert_true(msr_write(&v, 0x2ff, 0));
     assert_true(msr_read(&v, 0x2ff, &value));
     assert_int_equal(value, 0x806);
     assert_true(msr_read(&v, 0xc0010114, &value));
-    assert_true(value & 0x10);                 /* SVM is disabled */
-    assert_true(msr_write(&v, 0x79, 0x1000));  /* microcode: no effect here */
+    assert_true(value & 0x10);                /* SVM is disabled */
+    assert_true(msr_write(&v, 0x79, 0x1000)); /* microcode: no effect here */
     assert_false(msr_read(&v, 0x79, &value));
 }
 
 /* What would reach the machine, or nobody knows, is refused. */
 static void msrs_refused(void **)
 {
-    static const uint32_t msrs[] = { 0x38f, 0x48, 0x49, 0x186, 0x199, 0x1fc, 0x400, 0x480, 0x7ff,
-                                     0x900, 0xda0, 0xc0010000, 0xc0010117, 0xc0011004, 0x12345678 };
+    static const uint32_t msrs[] = { 0x38f, 0x48,       0x49,       0x186,      0x199,
+                                     0x1fc, 0x400,      0x480,      0x7ff,      0x900,
+                                     0xda0, 0xc0010000, 0xc0010117, 0xc0011004, 0x12345678 };
     struct vcpu v = { 0 };
     uint64_t value;
 
@@ -243,9 +247,15 @@ static void msrs_refused(void **)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        t(nothing_of_virtualisation), t(unknown_is_zero),   t(identity),
-        t(topology),                  t(extended_state),    t(hypervisor_leaves),
-        t(old_hardware),              t(msrs_by_their_owner), t(msrs_that_are_constant),
+        t(nothing_of_virtualisation),
+        t(unknown_is_zero),
+        t(identity),
+        t(topology),
+        t(extended_state),
+        t(hypervisor_leaves),
+        t(old_hardware),
+        t(msrs_by_their_owner),
+        t(msrs_that_are_constant),
         t(msrs_refused),
     };
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* build: arch/x86/vlapic.c arch/x86/vlapic_icr.c arch/x86/vlapic_timer.c */
 /*
- * The virtual local APIC: priorities against a brute-force reading of the manual, destinations of the
- * ICR, the timer's three modes, and what raises #GP. The vCPU around it is a fake.
+ * The virtual local APIC: priorities against a brute-force reading of the manual, destinations of
+ * the ICR, the timer's three modes, and what raises #GP. The vCPU around it is a fake.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -14,18 +14,37 @@
 
 #define US 1000u /* ticks */
 
-enum { X2_ID = 0x802, X2_VERSION, X2_TPR = 0x808, X2_PPR = 0x80a, X2_EOI, X2_LDR = 0x80d,
-       X2_SVR = 0x80f, X2_ISR, X2_TMR = 0x818, X2_IRR = 0x820, X2_ESR = 0x828, X2_ICR = 0x830,
-       X2_LVT_TIMER = 0x832, X2_LVT_LINT0 = 0x835, X2_LVT_ERROR = 0x837, X2_INITIAL, X2_CURRENT,
-       X2_DIVIDE = 0x83e, X2_SELF, APIC_BASE = 0x1b, DEADLINE = 0x6e0 };
+enum {
+    X2_ID = 0x802,
+    X2_VERSION,
+    X2_TPR = 0x808,
+    X2_PPR = 0x80a,
+    X2_EOI,
+    X2_LDR = 0x80d,
+    X2_SVR = 0x80f,
+    X2_ISR,
+    X2_TMR = 0x818,
+    X2_IRR = 0x820,
+    X2_ESR = 0x828,
+    X2_ICR = 0x830,
+    X2_LVT_TIMER = 0x832,
+    X2_LVT_LINT0 = 0x835,
+    X2_LVT_ERROR = 0x837,
+    X2_INITIAL,
+    X2_CURRENT,
+    X2_DIVIDE = 0x83e,
+    X2_SELF,
+    APIC_BASE = 0x1b,
+    DEADLINE = 0x6e0
+};
 
 static struct vcpu vcpus[20];
 static struct vlapic apics[20];
 static struct vm vm;
 static uint8_t cr8[20];
-static uint64_t got[20][4];      /* vcpu_interrupt() */
-static unsigned asked[20];       /* vcpu_ask() */
-static struct timer *armed;      /* the one timer of these tests */
+static uint64_t got[20][4]; /* vcpu_interrupt() */
+static unsigned asked[20];  /* vcpu_ask() */
+static struct timer *armed; /* the one timer of these tests */
 
 void vcpu_interrupt(struct vcpu *v, uint8_t vector)
 {
@@ -140,7 +159,10 @@ static void power_on_state(void **)
 /* Every MSR of the range is a register with its own rights, or #GP. */
 static void rights_of_registers(void **)
 {
-    static const struct { uint16_t first, last; bool r, w; } legal[] = {
+    static const struct {
+        uint16_t first, last;
+        bool r, w;
+    } legal[] = {
         { 0x802, 0x803, 1, 0 }, { 0x808, 0x808, 1, 1 }, { 0x80a, 0x80a, 1, 0 },
         { 0x80b, 0x80b, 0, 1 }, { 0x80d, 0x80d, 1, 0 }, { 0x80f, 0x80f, 1, 1 },
         { 0x810, 0x827, 1, 0 }, { 0x828, 0x828, 1, 1 }, { 0x830, 0x830, 1, 1 },
@@ -177,7 +199,8 @@ static void priorities(void **)
     srand(1);
     enable();
     for (unsigned step = 0; step < 20000; step++) {
-        unsigned top = 0, best = 0, vector = 16 + (unsigned)rand() % 240, t = (unsigned)rand() & 0xff;
+        unsigned top = 0, best = 0, vector = 16 + (unsigned)rand() % 240,
+                 t = (unsigned)rand() & 0xff;
 
         switch (rand() % 4) {
         case 0:
@@ -185,9 +208,7 @@ static void priorities(void **)
             vlapic_accept(a, (uint8_t)vector);
             pending[vector] = true;
             break;
-        case 2:
-            wr(X2_TPR, t);
-            break;
+        case 2: wr(X2_TPR, t); break;
         case 3:
             for (unsigned i = 0; i < 256; i++)
                 top = serving[i] ? i : top;
@@ -257,17 +278,20 @@ static unsigned receivers(uint8_t vector)
 
 static void fixed_interrupts(void **)
 {
-    static const struct { uint64_t icr; unsigned to; } sent[] = {
-        { 0x0000000300000000 | 0x4041, 1u << 3 },      /* physical */
-        { 0x0000001000000000 | 0x4042, 0 },            /* nobody has that id */
-        { 0xffffffff00000000 | 0x4043, 0xffff },       /* broadcast */
-        { 0xffffffff00000000 | 0x4844, 0xffff },       /* logical broadcast */
-        { 0x0000802100000000 | 0x4845, 0x8021 },       /* cluster 0 */
-        { 0x0001802100000000 | 0x4846, 0 },            /* cluster 1 */
-        { 0x0000000000000000 | 0x44047, 1u << 0 },     /* self */
-        { 0x0000000000000000 | 0x84048, 0xffff },      /* all */
-        { 0x0000000000000000 | 0xc4049, 0xfffe },      /* all others */
-        { 0x0000802000000000 | 0x494a, 1u << 5 },      /* lowest priority: one of them */
+    static const struct {
+        uint64_t icr;
+        unsigned to;
+    } sent[] = {
+        { 0x0000000300000000 | 0x4041, 1u << 3 },  /* physical */
+        { 0x0000001000000000 | 0x4042, 0 },        /* nobody has that id */
+        { 0xffffffff00000000 | 0x4043, 0xffff },   /* broadcast */
+        { 0xffffffff00000000 | 0x4844, 0xffff },   /* logical broadcast */
+        { 0x0000802100000000 | 0x4845, 0x8021 },   /* cluster 0 */
+        { 0x0001802100000000 | 0x4846, 0 },        /* cluster 1 */
+        { 0x0000000000000000 | 0x44047, 1u << 0 }, /* self */
+        { 0x0000000000000000 | 0x84048, 0xffff },  /* all */
+        { 0x0000000000000000 | 0xc4049, 0xfffe },  /* all others */
+        { 0x0000802000000000 | 0x494a, 1u << 5 },  /* lowest priority: one of them */
     };
 
     enable();
@@ -407,12 +431,10 @@ static void stop_disarms(void **)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        t(power_on_state),     t(rights_of_registers),
-        t(priorities),         t(tpr_is_cr8),
-        t(writes_ask_for_attention), t(disabled_apic_takes_nothing),
-        t(fixed_interrupts),   t(start_up_interrupts),
-        t(errors),             t(one_shot_timer),
-        t(periodic_timer),     t(deadline_timer),
+        t(power_on_state),   t(rights_of_registers),      t(priorities),
+        t(tpr_is_cr8),       t(writes_ask_for_attention), t(disabled_apic_takes_nothing),
+        t(fixed_interrupts), t(start_up_interrupts),      t(errors),
+        t(one_shot_timer),   t(periodic_timer),           t(deadline_timer),
         t(stop_disarms),
     };
 

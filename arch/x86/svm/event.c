@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Interrupts, exceptions and NMIs into the guest: one event per entry, through the VMCB's event field
- * (APM 2 15.20). Exits that interrupt a delivery hand the event back, and it is delivered again.
+ * Interrupts, exceptions and NMIs into the guest: one event per entry, through the VMCB's event
+ * field (APM 2 15.20). Exits that interrupt a delivery hand the event back, and it is delivered
+ * again.
  */
 #include "arch/x86/svm/svm.h"
 
@@ -31,8 +32,8 @@ void svm_inject_interrupt(struct vcpu *v, uint8_t vector)
     vmcb_of(v)->event = EVENT_VALID | EVENT_INTERRUPT | vector;
 }
 
-/* An NMI is masked until IRET has retired. That exit comes before the instruction; the window exit it
- * asks for comes after it. */
+/* An NMI is masked until IRET has retired. That exit comes before the instruction; the window exit
+ * it asks for comes after it. */
 bool svm_nmi_ready(struct vcpu *v)
 {
     const struct svm *s = v->backend;
@@ -76,9 +77,9 @@ void svm_want_window(struct vcpu *v, uint8_t vector)
         c->virtual_interrupt |= VINTR_PENDING | VINTR_IGNORE_TPR;
 }
 
-/* Which register holds the value only decode assists would tell, so the guest executes the instruction
- * itself, and the trap flag brings it back right after. TF is the guest's own again at the next exit,
- * whichever that is. */
+/* Which register holds the value only decode assists would tell, so the guest executes the
+ * instruction itself, and the trap flag brings it back right after. TF is the guest's own again at
+ * the next exit, whichever that is. */
 void svm_cr8_write(struct vcpu *v)
 {
     struct svm *s = v->backend;
@@ -128,7 +129,7 @@ bool svm_inject_exception(struct vcpu *v, uint8_t vector, bool has_code, uint32_
             }
         }
     }
-    /* An interrupt that was being delivered is lost, as it is on bare metal: it was acknowledged. */
+    /* An interrupt that was being delivered is lost, as on bare metal: it was acknowledged. */
     c->event = EVENT_VALID | EVENT_EXCEPTION | vector;
     if (has_code)
         c->event |= EVENT_HAS_CODE | (uint64_t)code << EVENT_CODE_SHIFT;

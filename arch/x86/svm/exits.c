@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * One entry into the guest, and what ended it. A row of the table says what an exit is for the shared
- * code and how long its instruction is: many processors, and QEMU, do not tell (no NRIPS). Where they
- * do not, a prefix before such an instruction makes the guest go on in the middle of it.
+ * One entry into the guest, and what ended it. A row of the table says what an exit is for the
+ * shared code and how long its instruction is: many processors, and QEMU, do not tell (no NRIPS).
+ * Where they do not, a prefix before such an instruction makes the guest go on in the middle of it.
  */
 #include "arch/x86/svm/svm.h"
 
@@ -10,10 +10,10 @@
 #include "hv/vm.h"
 
 struct exit_row {
-    uint8_t kind;    /* vcpu_exit_kind, of all that decode does not decide */
-    uint8_t length;  /* of the instruction; 0: not one that is skipped */
-    bool on_demand;  /* not intercepted from the start */
-    bool known;      /* the row exists */
+    uint8_t kind;   /* vcpu_exit_kind, of all that decode does not decide */
+    uint8_t length; /* of the instruction; 0: not one that is skipped */
+    bool on_demand; /* not intercepted from the start */
+    bool known;     /* the row exists */
     void (*decode)(struct vcpu *v, const struct vmcb *c, struct vcpu_exit *e);
 };
 
@@ -26,7 +26,7 @@ static void decode_io(struct vcpu *v, const struct vmcb *c, struct vcpu_exit *e)
     e->io.port = (uint16_t)(c->exit_info1 >> 16);
     e->io.size = c->exit_info1 >> 4 & 7; /* one of three bits: 1, 2, 4 bytes */
     e->io.in = c->exit_info1 & 1;
-    e->io.string = c->exit_info1 & 0xc;  /* STR, REP */
+    e->io.string = c->exit_info1 & 0xc; /* STR, REP */
 }
 
 static void decode_msr(struct vcpu *, const struct vmcb *c, struct vcpu_exit *e)
@@ -59,7 +59,7 @@ static void decode_raw(struct vcpu *, const struct vmcb *c, struct vcpu_exit *e)
 }
 
 static const struct exit_row exits[VMEXIT_TABLE_END - VMEXIT_EXCEPTION] = {
-#define ROW(code, ...) [VMEXIT_##code - VMEXIT_EXCEPTION] = { __VA_ARGS__, .known = true }
+#define ROW(code, ...)         [VMEXIT_##code - VMEXIT_EXCEPTION] = { __VA_ARGS__, .known = true }
 #define EXCEPTION(vector, ...) [vector] = { EXIT_EXCEPTION, __VA_ARGS__, .known = true }
     /* #DB and #AC can be raised by their own delivery, for ever, with no interrupt between. */
     EXCEPTION(1, .decode = decode_exception),
@@ -109,8 +109,8 @@ void svm_intercepts(struct vmcb *c)
     }
 }
 
-/* Codes outside the table: second-stage violations (APM 2 15.25.6), writes of CR8 while an interrupt
- * waits, and what we never asked for. */
+/* Codes outside the table: second-stage violations (APM 2 15.25.6), writes of CR8 while an
+ * interrupt waits, and what we never asked for. */
 static void decode_other(struct vcpu *v, const struct vmcb *c, struct vcpu_exit *e)
 {
     if (c->exit_code == VMEXIT_NPF) {

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * AMD SVM with nested paging: the VMCB of a vCPU, and what a CPU needs to run one. A CPU runs one vCPU
- * only, so one ASID serves all of them. The IO bitmap intercepts every port, the MSR bitmap all but
- * what VMLOAD and VMSAVE swap; both are shared by all guests.
+ * AMD SVM with nested paging: the VMCB of a vCPU, and what a CPU needs to run one. A CPU runs one
+ * vCPU only, so one ASID serves all of them. The IO bitmap intercepts every port, the MSR bitmap
+ * all but what VMLOAD and VMSAVE swap; both are shared by all guests.
  */
 #include "arch/x86/svm/svm.h"
 
@@ -15,13 +15,13 @@
 #include "hv/platform.h"
 #include "hv/vm.h"
 
-#define MSR_VM_CR     0xc0010114u
-#define MSR_HSAVE_PA  0xc0010117u
-#define VM_CR_SVMDIS  0x10u
-#define CPUID_SVM     0x8000000au
-#define SVM_NP        (1u << 0) /* CPUID 0x8000000a EDX */
-#define SVM_NRIPS     (1u << 3)
-#define GUEST_ASID    1u        /* 0 is the host's */
+#define MSR_VM_CR    0xc0010114u
+#define MSR_HSAVE_PA 0xc0010117u
+#define VM_CR_SVMDIS 0x10u
+#define CPUID_SVM    0x8000000au
+#define SVM_NP       (1u << 0) /* CPUID 0x8000000a EDX */
+#define SVM_NRIPS    (1u << 3)
+#define GUEST_ASID   1u /* 0 is the host's */
 
 #define IOPM_ORDER  2u /* 12 KiB used, APM 2 15.10.1 */
 #define MSRPM_ORDER 1u /* 8 KiB, APM 2 15.11 */
@@ -33,10 +33,10 @@ static uint64_t iopm, msrpm;         /* physical; 0: not made yet */
 
 /* MSRs that the guest reads and writes directly: its own, in the VMCB, or of no use to the host. */
 static const uint32_t msrs_passed[] = {
-    0x174,      0x175,      0x176,                   /* SYSENTER_CS, ESP, EIP */
-    0xc0000081, 0xc0000082, 0xc0000083, 0xc0000084,  /* STAR, LSTAR, CSTAR, SFMASK */
-    0xc0000100, 0xc0000101, 0xc0000102,              /* FS, GS, kernel GS base */
-    0xc0000103,                                      /* TSC_AUX: Sluice does not use it */
+    0x174,      0x175,      0x176,                  /* SYSENTER_CS, ESP, EIP */
+    0xc0000081, 0xc0000082, 0xc0000083, 0xc0000084, /* STAR, LSTAR, CSTAR, SFMASK */
+    0xc0000100, 0xc0000101, 0xc0000102,             /* FS, GS, kernel GS base */
+    0xc0000103,                                     /* TSC_AUX: Sluice does not use it */
 };
 
 static const char *svm_missing(void)
@@ -141,10 +141,16 @@ static void svm_destroy(struct vcpu *v)
     v->backend = NULL;
 }
 
-/* --- State at a start: as after reset (APM 2 14.1.3), but for what the kind of start changes. ------- */
+/* --- State at a start: as after reset (APM 2 14.1.3), but for what the kind of start changes */
 
-enum { ATTR_CODE16 = 0x09b, ATTR_DATA16 = 0x093, ATTR_CODE32 = 0xc9b, ATTR_DATA32 = 0xc93,
-       ATTR_LDT = 0x082, ATTR_TSS = 0x08b };
+enum {
+    ATTR_CODE16 = 0x09b,
+    ATTR_DATA16 = 0x093,
+    ATTR_CODE32 = 0xc9b,
+    ATTR_DATA32 = 0xc93,
+    ATTR_LDT = 0x082,
+    ATTR_TSS = 0x08b
+};
 
 #define PAT_RESET 0x0007040600070406ull
 
@@ -235,14 +241,9 @@ static bool svm_msr_get(struct vcpu *v, uint32_t msr, uint64_t *value)
     const struct vmcb *c = ((struct svm *)v->backend)->vmcb;
 
     switch (msr) {
-    case MSR_EFER:
-        *value = c->efer & ~EFER_SVME;
-        return true;
-    case MSR_PAT:
-        *value = c->pat;
-        return true;
-    default:
-        return false;
+    case MSR_EFER: *value = c->efer & ~EFER_SVME; return true;
+    case MSR_PAT: *value = c->pat; return true;
+    default: return false;
     }
 }
 
@@ -263,8 +264,7 @@ static bool svm_msr_set(struct vcpu *v, uint32_t msr, uint64_t value)
             return false;
         c->pat = value;
         return true;
-    default:
-        return false;
+    default: return false;
     }
 }
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The virtual machine control block (APM 2 appendix B): control area, then state-save area. Fields we
- * never touch are reserved here; the block is zeroed when it is made.
+ * The virtual machine control block (APM 2 appendix B): control area, then state-save area. Fields
+ * we never touch are reserved here; the block is zeroed when it is made.
  */
 #ifndef ARCH_X86_SVM_VMCB_H
 #define ARCH_X86_SVM_VMCB_H
@@ -20,44 +20,44 @@ struct vmcb {
     /* Control area, B-1 */
     uint32_t intercept_cr, intercept_dr;
     uint32_t intercept_exception;
-    uint32_t intercept[3];       /* 00Ch, 010h, 014h: numbered as exit codes 060h onwards */
-    uint8_t  reserved0[0x03c - 0x018];
+    uint32_t intercept[3]; /* 00Ch, 010h, 014h: numbered as exit codes 060h onwards */
+    uint8_t reserved0[0x03c - 0x018];
     uint16_t pause_threshold, pause_count;
-    uint64_t iopm, msrpm;        /* host physical */
+    uint64_t iopm, msrpm; /* host physical */
     uint64_t tsc_offset;
     uint32_t asid;
-    uint8_t  tlb_control;
-    uint8_t  reserved1[3];
-    uint64_t virtual_interrupt;  /* VINTR_x */
-    uint64_t interrupt_shadow;   /* bit 0; bit 1: guest's IF, for SEV */
+    uint8_t tlb_control;
+    uint8_t reserved1[3];
+    uint64_t virtual_interrupt; /* VINTR_x */
+    uint64_t interrupt_shadow;  /* bit 0; bit 1: guest's IF, for SEV */
     uint64_t exit_code;
     uint64_t exit_info1, exit_info2;
-    uint64_t exit_event;         /* EVENT_x: what was being delivered */
-    uint64_t nested;             /* bit 0: nested paging */
-    uint8_t  reserved2[0x0a8 - 0x098];
-    uint64_t event;              /* EVENT_x: to deliver at entry */
+    uint64_t exit_event; /* EVENT_x: what was being delivered */
+    uint64_t nested;     /* bit 0: nested paging */
+    uint8_t reserved2[0x0a8 - 0x098];
+    uint64_t event; /* EVENT_x: to deliver at entry */
     uint64_t ncr3;
     uint64_t lbr_control;
-    uint32_t clean, reserved3;   /* 0: nothing is known to be unchanged */
-    uint64_t next_rip;           /* with NRIPS */
-    uint8_t  reserved4[0x400 - 0x0d0];
+    uint32_t clean, reserved3; /* 0: nothing is known to be unchanged */
+    uint64_t next_rip;         /* with NRIPS */
+    uint8_t reserved4[0x400 - 0x0d0];
 
     /* State-save area, B-2 */
     struct vmcb_segment es, cs, ss, ds, fs, gs, gdtr, ldtr, idtr, tr;
-    uint8_t  reserved5[0x4cb - 0x4a0];
-    uint8_t  cpl;
+    uint8_t reserved5[0x4cb - 0x4a0];
+    uint8_t cpl;
     uint32_t reserved6;
     uint64_t efer;
-    uint8_t  reserved7[0x548 - 0x4d8];
+    uint8_t reserved7[0x548 - 0x4d8];
     uint64_t cr4, cr3, cr0, dr7, dr6, rflags, rip;
-    uint8_t  reserved8[0x5d8 - 0x580];
+    uint8_t reserved8[0x5d8 - 0x580];
     uint64_t rsp;
-    uint8_t  reserved9[0x5f8 - 0x5e0];
+    uint8_t reserved9[0x5f8 - 0x5e0];
     uint64_t rax, star, lstar, cstar, sfmask, kernel_gs_base;
     uint64_t sysenter_cs, sysenter_esp, sysenter_eip, cr2;
-    uint8_t  reserved10[0x668 - 0x648];
+    uint8_t reserved10[0x668 - 0x648];
     uint64_t pat, debugctl;
-    uint8_t  reserved11[0x1000 - 0x678];
+    uint8_t reserved11[0x1000 - 0x678];
 };
 
 static_assert(offsetof(struct vmcb, iopm) == 0x040);
@@ -79,7 +79,7 @@ static_assert(sizeof(struct vmcb) == 0x1000);
 #define VINTR_TPR        0x0full
 #define VINTR_PENDING    (1ull << 8)
 #define VINTR_IGNORE_TPR (1ull << 20)
-#define VINTR_MASKING    (1ull << 24) /* host's IF rules physical interrupts, V_TPR is the guest's CR8 */
+#define VINTR_MASKING    (1ull << 24) /* physical interrupts: host's IF; V_TPR: guest's CR8 */
 
 #define INTERCEPT_CR8_WRITE (1u << 24) /* intercept_cr */
 
