@@ -111,23 +111,23 @@ enum hv_status hypercall(struct vcpu *v, const struct hypercall_regs *regs, uint
                                       : entry->handler(vm, in, value);
 }
 
+bool hypercall_is_batched(uint32_t call)
+{
+    return call < HC_NUMBERS && (calls[call].properties & (RING | BATCHED)) == (RING | BATCHED);
+}
+
 enum hv_status hypercall_command(struct vm *vm, uint32_t call, const uint64_t args[6],
-                                 uint64_t *value, bool *batched)
+                                 uint64_t *value)
 {
     uint64_t copy[STRUCT_MAX / 8];
     const struct hc_entry *entry = entry_of(call);
 
-    *batched = false;
     if (!entry)
         return HV_ENOSYS;
     if (!(entry->properties & RING))
         return HV_ENOTSUP;
-    *batched = entry->properties & BATCHED;
-    if (!entry->known)
-        return entry->handler(vm, args, value);
-    uint32_t size = (uint32_t)args[0];
-    if (size == entry->known)
-        return entry->handler(vm, args, value); /* of our version: whole, no tail */
+    if (!entry->known || (uint32_t)args[0] == entry->known)
+        return entry->handler(vm, args, value); /* whole, without a tail */
     enum hv_status status =
         guest_check_struct(args, 6 * sizeof(args[0]), entry->first, entry->known, copy);
     return status == HV_OK ? entry->handler(vm, copy, value) : status;

@@ -26,9 +26,10 @@ hc_handler stats_hc_vm_info, stats_hc_stats;
 /* hc_feature bits of a VM: also in CPUID. */
 uint64_t stats_features(const struct vm *vm);
 
-/* Run one command of the command ring: @args is a copy already. *batched is set if the call is complete
- * only after iommu->flush(). Lock: the VM's. */
-enum hv_status hypercall_command(struct vm *vm, uint32_t call, const uint64_t args[6], uint64_t *value,
-                                 bool *batched);
+/* Run one command of the command ring: @args is a copy already, *value is 0. Lock: the VM's. */
+enum hv_status hypercall_command(struct vm *vm, uint32_t call, const uint64_t args[6],
+                                 uint64_t *value);
+/* A call that may be in the command ring and is complete only after iommu->flush(). */
+bool hypercall_is_batched(uint32_t call);
 
 #endif

@@ -271,14 +271,47 @@ enum hv_status rings_hc_command(struct vm *vm, const void *arg, uint64_t *)
     return HV_OK;
 }
 
-/* --- The command ring ---------------------------------------------------------------------------- */
+/* --- The command ring; lock: the VM's ------------------------------------------------------------- */
+
+struct run { /* of one doorbell */
+    uint32_t done;                   /* commands that ran */
+    uint32_t settled;                /* those whose status is final */
+    int8_t status[DOORBELL_MAX];
+};
+
+/* Statuses in [settled, done) that are HV_OK so far become what the flush says. */
+static void settle(struct run *run)
+{
+    if (run->settled == run->done)
+        return;
+    enum hv_status flushed = iommu->flush();
+    for (; run->settled < run->done; run->settled++) {
+        if (flushed != HV_OK && run->status[run->settled] == HV_OK)
+            run->status[run->settled] = (int8_t)flushed;
+    }
+}
+
+static void run_one(struct vm *vm, struct hc_command *slot, struct run *run)
+{
+    struct hc_command command;
+    uint64_t value = 0;
+
+    memcpy(&command, slot, sizeof(command));
+    atomic_signal_fence(memory_order_seq_cst); /* only the copy is looked at */
+    bool batched = hypercall_is_batched(command.call);
+    if (!batched)
+        settle(run); /* what it flushes itself must not swallow the status of those before */
+    run->status[run->done++] = (int8_t)hypercall_command(vm, command.call, command.args, &value);
+    if (!batched)
+        run->settled = run->done;
+    slot->value = value;
+}
 
 enum hv_status rings_hc_doorbell(struct vm *vm, const void *, uint64_t *value)
 {
     struct ring *ring = &vm->rings->command;
     struct hc_command *slots = ring->slots;
-    int8_t result[DOORBELL_MAX];
-    bool queued[DOORBELL_MAX], any = false;
+    struct run run;
 
     if (!ring->header)
         return HV_EORDER;
@@ -290,23 +323,13 @@ enum hv_status rings_hc_doorbell(struct vm *vm, const void *, uint64_t *value)
     uint32_t mask = ring->entries - 1, count = ring->producer - ring->consumer;
     if (count > DOORBELL_MAX)
         count = DOORBELL_MAX;
-    for (uint32_t i = 0; i < count; i++) {
-        struct hc_command *slot = &slots[(ring->consumer + i) & mask], command;
-        memcpy(&command, slot, sizeof(command));
-        atomic_signal_fence(memory_order_seq_cst); /* only the copy is looked at */
-        command.value = 0;
-        result[i] = (int8_t)hypercall_command(vm, command.call, command.args, &command.value,
-                                              &queued[i]);
-        any |= queued[i];
-        slot->value = command.value;
-    }
-    enum hv_status flushed = any ? iommu->flush() : HV_OK;
-    for (uint32_t i = 0; i < count; i++) {
-        if (queued[i] && result[i] == HV_OK)
-            result[i] = (int8_t)flushed;
+    run.done = run.settled = 0;
+    for (uint32_t i = 0; i < count; i++)
+        run_one(vm, &slots[(ring->consumer + i) & mask], &run);
+    settle(&run);
+    for (uint32_t i = 0; i < count; i++)
         atomic_store_explicit((_Atomic int32_t *)&slots[(ring->consumer + i) & mask].status,
-                              result[i], memory_order_release);
-    }
+                              run.status[i], memory_order_release);
     ring->consumer += count;
     store_index(&ring->header->consumer, ring->consumer);
     vm->stats.commands += count;

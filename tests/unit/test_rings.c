@@ -461,6 +461,18 @@ static void completion_is_told_after_the_flush(void **state)
     assert_int_equal(watched->status, HV_ETIMEDOUT);
     assert_int_equal(other->status, HV_ENOENT);
     assert_int_equal(wrong->status, HV_E2BIG);
+    /* A command between that flushes for itself (here: it answers an open group) hides nothing. */
+    uint64_t bond = bind(vm_a, 0, ROOT(1), NULL);
+    request(1);
+    device_events.page_requests_done();
+    fake.fail_flush = HV_ETIMEDOUT;
+    watched = put_with(HC_INVALIDATE, inval);
+    other = put_with(HC_SVA_UNBIND, bond);
+    wrong = put_with(HC_INVALIDATE, inval);
+    doorbell();
+    assert_int_equal(watched->status, HV_ETIMEDOUT);
+    assert_int_equal(other->status, HV_OK);
+    assert_int_equal(wrong->status, HV_OK);
     iommu = &fake_iommu;
 }
 
