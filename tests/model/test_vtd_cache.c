@@ -314,8 +314,7 @@ static void read_then_write(void **state)
     assert_int_equal(bed_get(b, leaf_fs) & 0x60, 0x60);
 }
 
-/* --- paging-structure caches (6.2.5)
- * --------------------------------------------------------------- */
+/* --- paging-structure caches (6.2.5) -------------------------------------------------------- */
 
 /* The page table is replaced: a leaf of another page still comes from the old one. */
 static void first_stage_structures(void **state)
@@ -382,8 +381,7 @@ static void nested_structures(void **state)
     assert_int_equal(at(NEST, VA), old_page);
 }
 
-/* --- PASID and context caches
- * ---------------------------------------------------------------------- */
+/* --- PASID and context caches --------------------------------------------------------------- */
 
 static void pasid_entry(void **state)
 {
@@ -499,8 +497,7 @@ static void ats_from_stale(void **state)
     assert_int_equal(bed_ats(b, RID, FS, VA, false).hpa, new_page);
 }
 
-/* --- CM = 1 (6.1)
- * ----------------------------------------------------------------------------------- */
+/* --- CM = 1 (6.1) --------------------------------------------------------------------------- */
 
 static void caching_mode_second_stage(void **state)
 {
@@ -559,8 +556,7 @@ static void domain_zero(void **state)
     assert_true(bed_complained(b, "did-zero"));
 }
 
-/* --- without cache_hard
- * ------------------------------------------------------------------------------ */
+/* --- without cache_hard --------------------------------------------------------------------- */
 
 static void soft(struct vtd_model_config *c)
 {

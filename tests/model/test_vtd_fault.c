@@ -199,8 +199,7 @@ static void interrupt_range(void **state)
     assert_int_equal(bed_access(b, RID, PASID, VTD_WRITE, 0xfee00000, nullptr), 0);
 }
 
-/* --- DMA with data
- * -------------------------------------------------------------------------------- */
+/* --- DMA with data -------------------------------------------------------------------------- */
 
 static void dma_moves_data(void **state)
 {
@@ -235,8 +234,7 @@ static void dma_moves_data(void **state)
     assert_int_equal(bed_get(b, p1), 5);
 }
 
-/* --- translation completions
- * ---------------------------------------------------------------------- */
+/* --- translation completions ---------------------------------------------------------------- */
 
 static void completion_permissions(void **state)
 {

@@ -311,8 +311,7 @@ static void source_checked_on_hit(void **state)
     assert_int_equal(msi(RID + 1, handle(9), 0), 0x26);
 }
 
-/* --- posting (5.2)
- * ---------------------------------------------------------------------------------- */
+/* --- posting (5.2) -------------------------------------------------------------------------- */
 
 static void posting(struct vtd_model_config *c)
 {

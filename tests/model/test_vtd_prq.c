@@ -156,8 +156,7 @@ static void overflow(void **state)
     assert_true(bed_quiet(b));
 }
 
-/* --- responses
- * ------------------------------------------------------------------------------------ */
+/* --- responses ------------------------------------------------------------------------------ */
 
 static void response_reaches_device(void **state)
 {
@@ -260,8 +259,7 @@ static void stop_marker(void **state)
     assert_int_equal(b->responses, before);
 }
 
-/* --- implicit invalidation (6.5.3.1)
- * ----------------------------------------------------------------- */
+/* --- implicit invalidation (6.5.3.1) -------------------------------------------------------- */
 
 /* Read-only raised to read-write: after the page request no flush is needed. */
 static void implicit_first_stage(void **state)
@@ -296,8 +294,7 @@ static void implicit_second_and_nested(void **state)
     assert_true(bed_ats(b, RID, 8, 0x9000, false).w);
 }
 
-/* --- drain
- * ------------------------------------------------------------------------------------------- */
+/* --- drain ---------------------------------------------------------------------------------- */
 
 static void late_request(struct bed *bench)
 {

@@ -56,8 +56,7 @@ static uint8_t use(uint16_t rid, int32_t pasid)
     return bed_access(b, rid, pasid, VTD_READ, 0x1000, nullptr);
 }
 
-/* --- domain-ids
- * ----------------------------------------------------------------------------------- */
+/* --- domain-ids ----------------------------------------------------------------------------- */
 
 static void one_domain_two_stages(void **state)
 {
@@ -187,8 +186,7 @@ static void legacy_domain(void **state)
     assert_true(bed_complained(b, "did-shared"));
 }
 
-/* --- entries in use
- * ----------------------------------------------------------------------------------- */
+/* --- entries in use ------------------------------------------------------------------------- */
 
 static uint64_t live(uint64_t q0, uint64_t q1, uint64_t q2)
 {
@@ -330,8 +328,7 @@ static void irte_in_use(void **state)
     assert_true(bed_complained(b, "irte-torn"));
 }
 
-/* --- units that do not snoop
- * ---------------------------------------------------------------------------- */
+/* --- units that do not snoop ---------------------------------------------------------------- */
 
 static void not_coherent(struct vtd_model_config *c)
 {

@@ -14,7 +14,7 @@ void vtd_command_address(struct vtd_model *m, uint64_t value)
         vtd_complain(m, VTD_RULE_ADDRESS_WIDTH, "%016llx", (unsigned long long)value);
 }
 
-/* --- register-based invalidation -------------------------------------------------------------- */
+/* --- register-based invalidation ------------------------------------------------------------ */
 
 static bool reginv_ok(struct vtd_model *m, const char *name)
 {
@@ -52,7 +52,7 @@ static void iotlb_command(struct vtd_model *m, uint64_t v)
     m->iotlb |= g << 57;
 }
 
-/* --- the rest --------------------------------------------------------------------------------- */
+/* --- the rest ------------------------------------------------------------------------------- */
 
 static void protected_memory(struct vtd_model *m, uint32_t v)
 {
@@ -96,6 +96,8 @@ static void clear_fsts(struct vtd_model *m, uint32_t v)
         m->iqercd &= ~UINT64_C(0xf);
     if (v & 1u << FSTS_ITE)
         m->iqercd &= ~vtd_mask(47, 32);
+    if (v & 1u << FSTS_ICE)
+        m->iqercd &= ~vtd_mask(63, 48);
     vtd_fault_serviced(m);
 }
 

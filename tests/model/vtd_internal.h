@@ -89,7 +89,7 @@ enum { PRS_PPR = 0, PRS_PRO = 1 };
 enum { TTM_LEGACY = 0, TTM_SCALABLE = 1, TTM_RESERVED = 2, TTM_ABORT = 3 };
 enum { PGTT_FS = 1, PGTT_SS = 2, PGTT_NESTED = 3, PGTT_PT = 4 };
 
-/* --- complaints (vtd_rules.c) ------------------------------------------------------------- */
+/* --- complaints (vtd_rules.c) --------------------------------------------------------------- */
 
 enum vtd_rule {
     VTD_RULE_MMIO_UNDEFINED,
@@ -267,7 +267,7 @@ uint8_t vtd_walk_output(const struct vtd_ask *ask, const struct vtd_xlat *x, uin
 uint8_t vtd_translate(struct vtd_model *m, struct vtd_ask *ask, struct vtd_xlat *out);
 void vtd_replay(struct vtd_model *m, const struct vtd_entry *e);
 
-/* --- faults and events (vtd_fault.c), 7.1 - 7.3 ---------------------------------------------- */
+/* --- faults and events (vtd_fault.c), 7.1 - 7.3 --------------------------------------------- */
 
 enum vtd_answer { ANS_NA, ANS_UR, ANS_CA, ANS_NONE, ANS_NONE_LOGGED, ANS_PERM };
 struct vtd_reason {

@@ -107,6 +107,9 @@ struct vtd_page_request {
 /* A PCIe page request message. Hardware's automatic answers come back through page_response. */
 void vtd_model_page_request(struct vtd_model *m, const struct vtd_page_request *req);
 
+/* A device-TLB invalidation completion that nobody asked for (ICE, 6.5.2.11). */
+void vtd_model_unexpected_completion(struct vtd_model *m, uint16_t rid);
+
 /* Optional, for harnesses that see each store of software. Called after a store of len bytes (a
  * 16-byte store in one call): lets the unit check that a table entry in use is changed only by
  * clearing P, or by a single store that leaves it consistent (6.2.3.1). */

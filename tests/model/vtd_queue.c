@@ -20,7 +20,7 @@ static unsigned desc_bytes(const struct vtd_model *m)
     return (m->iqa >> 11 & 1) ? 32 : 16;
 }
 
-/* --- what descriptors may contain ------------------------------------------------------------ */
+/* --- what descriptors may contain ----------------------------------------------------------- */
 
 struct layout {
     uint64_t q0, q1; /* bits that are not reserved */
@@ -102,7 +102,7 @@ static enum iqei check(struct vtd_model *m, const uint64_t q[4])
     return IQE_NONE;
 }
 
-/* --- carrying out ------------------------------------------------------------------------- */
+/* --- carrying out --------------------------------------------------------------------------- */
 
 /* Carry out what is pending; `keep` stays, being the one type that need not be done yet. */
 static void settle(struct vtd_model *m, unsigned keep)
@@ -133,7 +133,7 @@ static void defer(struct vtd_model *m, const uint64_t q[4])
     memcpy(m->pending[m->pending_count++].q, q, sizeof(m->pending[0].q));
 }
 
-/* --- device-TLB, wait, response --------------------------------------------------------------- */
+/* --- device-TLB, wait, response ------------------------------------------------------------- */
 
 static void device_tlb(struct vtd_model *m, const uint64_t q[4])
 {
@@ -179,6 +179,15 @@ static void time_out(struct vtd_model *m)
     vtd_fault_status(m, FSTS_ITE);
 }
 
+void vtd_model_unexpected_completion(struct vtd_model *m, uint16_t rid)
+{
+    if (!vtd_gsts(m, GSTS_TES) || !vtd_ecap(m, ECAP_DT))
+        return; /* answered with UR (4.2.1) */
+    if (!(m->fsts >> FSTS_ICE & 1))
+        m->iqercd = (m->iqercd & ~vtd_mask(63, 48)) | (uint64_t)rid << 48;
+    vtd_fault_status(m, FSTS_ICE);
+}
+
 static void wait_done(struct vtd_model *m, const uint64_t q[4])
 {
     settle(m, 0);
@@ -216,7 +225,7 @@ static void execute(struct vtd_model *m, const uint64_t q[4])
     }
 }
 
-/* --- fetch ------------------------------------------------------------------------------------ */
+/* --- fetch ---------------------------------------------------------------------------------- */
 
 static void queue_error(struct vtd_model *m, enum iqei info)
 {

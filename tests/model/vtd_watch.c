@@ -76,7 +76,7 @@ void vtd_watch_destroy(struct vtd_model *m)
     free(m->dirty_lines);
 }
 
-/* --- tables in use ---------------------------------------------------------------------------- */
+/* --- tables in use -------------------------------------------------------------------------- */
 
 static bool in_use(const struct vtd_model *m, const struct vtd_watch *w)
 {
@@ -143,7 +143,7 @@ static void written_page(struct vtd_model *m, uint64_t hpa, size_t len)
     memcpy(w->copy, now, sizeof(now));
 }
 
-/* --- lines not yet flushed -------------------------------------------------------------------- */
+/* --- lines not yet flushed ------------------------------------------------------------------ */
 
 static size_t line_slot(const struct vtd_model *m, uint64_t line)
 {
