@@ -294,6 +294,27 @@ static void implicit_second_and_nested(void **state)
     assert_true(bed_ats(b, RID, 8, 0x9000, false).w);
 }
 
+/* Nested: domain-selective, so the second stage's structure caches go too (Table 27). */
+static void implicit_nested_structures(void **state)
+{
+    (void)state;
+    uint64_t ss = bed_page(b), gfs = bed_page(b), pt = bed_page(b), page = bed_page(b), hpa = 0;
+    bed_pe(b, RID, 8, ss | 0xc9, 5 | PWSNP, gfs);
+    for (uint64_t a = BED_BASE; a < BED_BASE + BED_BYTES; a += 0x200000)
+        bed_map(b, ss, 4, a, 21, a | 3, 3);
+    bed_map(b, ss, 4, 0x40000000, 12, bed_page(b) | 3, 3);
+    bed_map(b, gfs, 4, 0x9000, 12, 0x40000067, 0x67);
+    bed_map(b, gfs, 4, 0xa000, 12, 0x40001067, 0x67);
+    assert_int_equal(bed_access(b, RID, 8, VTD_READ, 0x9000, nullptr), 0);
+    bed_put(b, pt + 8, page | 3);
+    uint64_t e = bed_map(b, ss, 4, 0x40000000, 21, 0, 3); /* another page table */
+    bed_put(b, e, pt | 3);
+    assert_int_equal(bed_access(b, RID, 8, VTD_READ, 0xa000, nullptr), 0x79);
+    request(8, 4, true, 0x123000);
+    assert_int_equal(bed_access(b, RID, 8, VTD_READ, 0xa000, &hpa), 0);
+    assert_int_equal(hpa, page);
+}
+
 /* --- drain ---------------------------------------------------------------------------------- */
 
 static void late_request(struct bed *bench)
@@ -369,6 +390,7 @@ int main(void)
         T(stop_marker),
         T(implicit_first_stage),
         T(implicit_second_and_nested),
+        T(implicit_nested_structures),
         T(drain),
         T(registers),
         T(queue_size),
