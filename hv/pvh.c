@@ -6,6 +6,7 @@
 
 #include "hv/log.h"
 #include "hv/platform.h"
+#include "hv/vacpi.h"
 #include "hv/vm.h"
 
 #define PHDRS_MAX  32u
@@ -279,11 +280,13 @@ static enum hv_status load(struct loading *l, const struct boot_vm *config)
             .magic = START_MAGIC,
             .version = 1,
             .cmdline = PVH_INFO + offsetof(struct info_page, cmdline),
+            .rsdp = VACPI_TABLES,
             .memmap = PVH_INFO + offsetof(struct info_page, memory),
         },
     };
     memcpy(page.cmdline, config->cmdline, BOOT_CMDLINE - 1);
     describe_memory(l->vm, &page);
+    vacpi_build(l->vm);
     status = load_ramdisk(l, config->ramdisk, &page);
     if (status == HV_OK)
         memcpy(vm_ram(l->vm, GPADDR(PVH_INFO), sizeof(page)), &page, sizeof(page));

@@ -5,7 +5,8 @@
  * version 1).
  *
  * Guest-physical places: start info, memory map, module list and command line in the page at
- * PVH_INFO; the ramdisk at the end of RAM below 3 GiB; the PC's hole is reserved.
+ * PVH_INFO; the ramdisk at the end of RAM below 3 GiB; the PC's hole is reserved, and holds the
+ * ACPI tables (hv/vacpi.h).
  */
 #ifndef HV_PVH_H
 #define HV_PVH_H

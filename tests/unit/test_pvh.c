@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "hv/acpi.h"
 #include "hv/pvh.h"
 #include "hv/vm.h"
 #include "tests/platform/platform.h"
@@ -162,6 +163,47 @@ static void start_info_describes_the_machine(void **state)
         assert_int_equal(get(map + i * 24 + 8, 8), want[i].size);
         assert_int_equal(get(map + i * 24 + 16, 4), want[i].type);
     }
+}
+
+/* The other side's reader of ACPI tables, which checks sums and bounds, finds what a guest needs.
+ */
+static void acpi_tables_are_sound(void **state)
+{
+    static struct bootinfo boot;
+    static struct acpi_madt madt;
+    size_t length;
+    (void)state;
+    sound(64, 32 * MIB);
+    vm.nvcpus = BOOT_VM_CPUS;
+    assert_int_equal(pvh_load(&vm, &config, &entry), HV_OK);
+    boot.rsdp = get(PVH_INFO + 32, 8);
+    boot.memory[0] = (struct boot_memory){ PVH_HOLE, PVH_HOLE_END - PVH_HOLE, BOOT_ACPI, 0 };
+    boot.nmemory = 1;
+    uintptr_t before = phys_offset;
+    phys_offset += vm.ram[0].hpa.v; /* as the guest sees its memory */
+    assert_int_equal(acpi_init(&boot), HV_OK);
+    enum hv_status status = acpi_madt(&madt);
+    const uint8_t *fadt = acpi_find("FACP", &length);
+    uint64_t dsdt = 0;
+    if (fadt)
+        memcpy(&dsdt, fadt + 140, 8);
+    phys_offset = before;
+    assert_int_equal(status, HV_OK);
+    assert_int_equal(madt.ncpus, BOOT_VM_CPUS);
+    for (unsigned i = 0; i < madt.ncpus; i++)
+        assert_int_equal(madt.apic_id[i], i);
+    assert_int_equal(madt.nioapics, 0);
+    assert_non_null(fadt);
+    assert_int_equal(length, 276);
+    assert_true(fadt[114] & 0x10); /* hardware-reduced */
+    const uint8_t *t = guest(dsdt);
+    assert_memory_equal(t, "DSDT", 4);
+    uint8_t sum = 0;
+    for (uint64_t i = 0, n = get(dsdt + 4, 4); i < n; i++)
+        sum = (uint8_t)(sum + t[i]);
+    assert_int_equal(sum, 0);
+    assert_true(vm_ram(&vm, GPADDR(dsdt), get(dsdt + 4, 4)) &&
+                dsdt + get(dsdt + 4, 4) <= PVH_HOLE_END);
 }
 
 static void ramdisk_lies_at_the_end_of_low_memory(void **state)
@@ -341,6 +383,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         platform_test(sound_kernels_are_loaded),
         platform_test(start_info_describes_the_machine),
+        platform_test(acpi_tables_are_sound),
         platform_test(ramdisk_lies_at_the_end_of_low_memory),
         platform_test(files_that_are_no_kernel),
         platform_test(segments_that_do_not_fit),
