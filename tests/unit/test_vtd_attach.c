@@ -48,8 +48,12 @@ static void all_is_blocked_at_start(void **state)
     assert_int_equal(bed_read(BED_A, 0x54321, 0, &value), 0x51);
     assert_int_equal(bed_read(BED_B, BED_NO_PASID, 0, &value), 0x41);
     assert_true(a.ats && a.pri && a.pasid_bits == 20);
+    assert_int_equal(pci_config_read(BED_A, 0x116, 2), 0x8000); /* ATS on, 4 KiB */
+    assert_int_equal(pci_config_read(BED_A, 0x136, 2), 1);      /* PASID on, nothing privileged */
     iommu_vtd.device_remove(&a);
     assert_int_equal(bed_read(BED_A, BED_NO_PASID, 0, &value), 0x41);
+    assert_int_equal(pci_config_read(BED_A, 0x116, 2), 0);
+    assert_int_equal(pci_config_read(BED_A, 0x136, 2), 0);
 }
 
 static void no_device_raises_a_vector(void **state)
@@ -293,6 +297,44 @@ static void second_stage_changes_are_seen(void **state)
     stop();
 }
 
+/* A device that goes and comes back finds nothing of what it had: not in the unit, not in its TLB. */
+static void removal_leaves_nothing(void **state)
+{
+    uint64_t value;
+    (void)state;
+    start();
+    bed_stage2(&pt2, &other, a.unit);
+    struct pt_freed freed = { 0 };
+    assert_int_equal(pt_unmap(&pt2, PTADDR(0), BED_RAM, &freed), HV_OK);
+    pt_release(&pt2, &freed);
+    assert_int_equal(pt_map(&pt2, PTADDR(0), PADDR(bed.ram.v + 0x100000), 0x100000, PT_R), HV_OK);
+    gpaddr_t root = bed_root();
+    bed_map(root, 0x1000, 0x2000);
+    for (unsigned nested = 0; nested < 2; nested++) {
+        struct iommu_target t = nested ? bed_nested(&s2, root) : bed_second(&s2);
+        uint64_t want = nested ? 0x2001 : 0x1001;
+        assert_int_equal(attach(&a, PASID_RID, t), HV_OK);
+        assert_int_equal(attach(&a, 5, t), HV_OK);
+        for (int32_t pasid = BED_NO_PASID; pasid <= 5; pasid += 6) {
+            assert_int_equal(read_ok(BED_A, pasid, 0x1000), want);
+            assert_true(bed_ats_read(BED_A, pasid, 0x1000, &value) && value == want);
+        }
+        iommu_vtd.device_remove(&a);
+        bed_add(&a, BED_A);
+        assert_int_equal(attach(&a, PASID_RID, bed_second(&other)), HV_OK);
+        assert_int_equal(attach(&a, 5, bed_second(&other)), HV_OK);
+        for (int32_t pasid = BED_NO_PASID; pasid <= 5; pasid += 6) {
+            assert_int_equal(read_ok(BED_A, pasid, 0x1000), 0x101001);
+            assert_true(bed_ats_read(BED_A, pasid, 0x1000, &value));
+            assert_int_equal(value, 0x101001);
+        }
+    }
+    iommu_vtd.device_remove(&a);
+    iommu_vtd.device_remove(&b);
+    bed_stage2_gone(&pt2, &other);
+    bed_stage2_gone(&pt, &s2);
+}
+
 /* A domain id that is given back and taken again brings nothing of its past. */
 static void domain_ids_are_reused_clean(void **state)
 {
@@ -419,6 +461,7 @@ int main(void)
         bed_test(a_plain_function_has_its_rid_only),
         bed_test(first_stage_changes_are_seen),
         bed_test(second_stage_changes_are_seen),
+        bed_test(removal_leaves_nothing),
         bed_test(domain_ids_are_reused_clean),
         bed_test(out_of_memory_changes_nothing),
         bed_test(many_pasids),

@@ -2,6 +2,7 @@
 /* VT-d: page requests: delivery, answers, automatic answers, overflow, drain. */
 #include "tests/unit/vtd_bed.h"
 
+#include "drivers/iommu/vtd/device.h"
 #include "drivers/iommu/vtd/unit.h"
 
 static struct iommu_device a, b;
@@ -143,6 +144,20 @@ static void closed_devices_are_answered(void **state)
     iommu_vtd.respond(&b, &bed.request[0], true);
     assert_int_equal(iommu_vtd.flush(), HV_OK);
     bed.silent[BED_A] = false;
+    stop();
+}
+
+/* Between page requests being on in the unit and off for the core there is a moment. */
+static void a_request_in_that_moment(void **state)
+{
+    (void)state;
+    start();
+    bed_page_request(BED_A, 5, 0x1000, 1, true);
+    ((struct vtd_device *)a.driver)->pri = false;
+    iommu_vtd.poll();
+    assert_int_equal(bed.nrequests, 0);
+    assert_int_equal(responses(BED_A, 5, 1, 1), 1);
+    ((struct vtd_device *)a.driver)->pri = true;
     stop();
 }
 
@@ -290,6 +305,7 @@ int main(void)
         bed_test(without_pasid),
         bed_test(off_means_invalid),
         bed_test(closed_devices_are_answered),
+        bed_test(a_request_in_that_moment),
         bed_test(promises_fit_the_ring),
         bed_test(drain_takes_its_own),
         bed_test(removal_answers_all),

@@ -25,8 +25,25 @@ static void start(void)
         assert_int_equal(iommu_vtd.attach(all[i], 5, &t), HV_OK);
 }
 
+/* Types of the descriptors put since @from, as a number: 0x7285 is 7, 2, 8, 5. */
+static uint64_t types(uint64_t from)
+{
+    const struct vtd_queue *q = &a.unit->queue;
+    uint64_t n = 0;
+    for (; from != q->tail; from++)
+        n = n << 4 | (q->ring[4 * (from % QUEUE_ENTRIES)] & 15);
+    return n;
+}
+
 static void stop(void)
 {
+    /* Whatever happened: all that was put in has been taken back. */
+    assert_int_equal(iommu_vtd.block(&c, 0x5555), HV_OK);
+    struct vtd_ticket ticket;
+    assert_int_equal(vtd_queue_submit(a.unit, 0, false, &ticket), HV_OK);
+    assert_int_equal(vtd_queue_wait(a.unit, ticket), HV_OK);
+    assert_int_equal(vtd_queue_submit(a.unit, 0, false, &ticket), HV_OK);
+    assert_int_equal(a.unit->queue.done, a.unit->queue.tail - 1);
     for (unsigned i = 0; i < 65536; i++)
         bed.silent[i] = false;
     iommu_vtd.device_remove(&a);
@@ -162,6 +179,7 @@ static void a_silent_device_loses_itself_alone(void **state)
     assert_int_equal(bed_read(BED_B, 5, 0x100000, &value), 0x41);
     assert_false(bed_ats_read(BED_B, 5, 0x100000, &value));
     assert_true(b.failed && !a.failed && !c.failed);
+    assert_int_equal(bed.unanswered, 1); /* asked once, not for each descriptor */
     assert_int_equal(bed.nfailed, 0); /* not from within a call */
     iommu_vtd.poll();
     assert_int_equal(bed.nfailed, 1);
@@ -263,6 +281,12 @@ static void a_hanging_unit_is_left(void **state)
     assert_int_equal(iommu_vtd.flush(), HV_ETIMEDOUT);
     iommu_vtd.poll();
     assert_true(bed.nfailed >= 1);
+    for (unsigned i = 0; i < 300; i++) { /* more waits than status words: refused */
+        struct vtd_ticket ticket;
+        enum hv_status s = vtd_queue_submit(a.unit, 0, false, &ticket);
+        assert_true(s == HV_OK || s == HV_ETIMEDOUT);
+        assert_true(a.unit->queue.next - a.unit->queue.oldest <= QUEUE_WAITS);
+    }
     /* It comes to life again. */
     bed.dead = false;
     struct vtd_queue *q = &c.unit->queue;
@@ -292,6 +316,80 @@ static void a_refused_descriptor(void **state)
     assert_int_equal(iommu_vtd.flush(), HV_OK);
     assert_true(bed_ats_read(BED_A, 5, 0x100000, &value));
     assert_int_equal(value, 0x20001);
+    stop();
+}
+
+/* Each change asks for what Table 28 says, in an order that 6.5.2.12 keeps. */
+static void order_of_descriptors(void **state)
+{
+    (void)state;
+    start();
+    struct vtd_queue *q = &a.unit->queue;
+    struct iommu_target second = bed_second(&s2), nested = bed_nested(&s2, root);
+    uint64_t at = q->tail;
+    invalidate(&a, 0x1000, PAGE_SIZE);
+    assert_int_equal(types(at), 0x68);
+    assert_int_equal(iommu_vtd.flush(), HV_OK);
+    at = q->tail;
+    iommu_vtd.invalidate(&(struct iommu_inval){ .dev = &a, .pasid = 5, .kind = IOMMU_INVAL_PASID });
+    assert_int_equal(types(at), 0x68);
+    assert_int_equal(iommu_vtd.flush(), HV_OK);
+    at = q->tail; /* set: nothing, for nothing of it can be cached */
+    assert_int_equal(iommu_vtd.attach(&a, PASID_RID, &nested), HV_OK);
+    assert_int_equal(types(at), 0);
+    at = q->tail; /* type 3 waits for type 2, not for 6: a fence */
+    iommu_vtd.invalidate(&(struct iommu_inval){
+        .dev = &a, .pasid = PASID_RID, .kind = IOMMU_INVAL_RANGE, .bytes = PAGE_SIZE });
+    assert_int_equal(types(at), 0x653);
+    assert_int_equal(q->ring[4 * ((at + 1) % QUEUE_ENTRIES)], 0x45);
+    assert_int_equal(iommu_vtd.flush(), HV_OK);
+    at = q->tail; /* same root elsewhere, in place */
+    nested.root = bed_root();
+    assert_int_equal(iommu_vtd.attach(&a, 5, &nested), HV_OK);
+    assert_int_equal(types(at), 0x7685);
+    at = q->tail; /* not in place: cleared, then set */
+    assert_int_equal(iommu_vtd.attach(&a, 5, &second), HV_OK);
+    assert_int_equal(types(at), 0x7285);
+    assert_int_equal(q->ring[4 * ((q->tail - 1) % QUEUE_ENTRIES)] & 0xf0, 0x20); /* SW alone */
+    assert_int_equal(iommu_vtd.page_requests_on(&a, 8), HV_OK);
+    at = q->tail;
+    assert_int_equal(iommu_vtd.block(&a, 5), HV_OK);
+    assert_int_equal(types(at), 0x7285);
+    assert_int_equal(q->ring[4 * ((q->tail - 1) % QUEUE_ENTRIES)] & 0xf0, 0xa0); /* and PD */
+    at = q->tail;
+    assert_int_equal(iommu_vtd.stage2_changed(&s2, GPADDR(0), PAGE_SIZE), HV_OK);
+    /* The id; the PASIDs of C and B; the id of A's nested RID, and its TLB. */
+    assert_int_equal(types(at), 0x288235);
+    at = q->tail;
+    struct iommu_stage2 more;
+    assert_int_equal(iommu_vtd.stage2_create(a.unit, &pt, &more), HV_OK);
+    iommu_vtd.stage2_destroy(&more);
+    assert_int_equal(types(at), 0x725);
+    stop();
+}
+
+/* What the device is told: S = 0 for 4 KiB, else the lowest zero bit. */
+static void device_tlb_sizes(void **state)
+{
+    static const struct {
+        uint64_t address, bytes, told, size;
+    } want[] = {
+        { 0x5000, 0x1000, 0x5000, 0x1000 },
+        { 0x6000, 0x2000, 0x6000, 0x2000 },
+        { 0x8000, 0x4000, 0x8000, 0x4000 },
+        { 0x200000, 0x200000, 0x200000, 0x200000 },
+        { 0x40000000, 0x40000000, 0x40000000, 0x40000000 },
+        { 0x7000, 0x2000, 0x8000, 0x2000 }, /* the second of two */
+        { 0, ~0xfffull, 0, 0 },             /* all */
+    };
+    (void)state;
+    start();
+    for (unsigned i = 0; i < ARRAY_SIZE(want); i++) {
+        invalidate(&a, want[i].address, want[i].bytes);
+        assert_int_equal(iommu_vtd.flush(), HV_OK);
+        assert_int_equal(bed.tlb_address[(bed.tlb_invalidations - 1) % 8], want[i].told);
+        assert_int_equal(bed.tlb_size[(bed.tlb_invalidations - 1) % 8], want[i].size);
+    }
     stop();
 }
 
@@ -334,6 +432,8 @@ int main(void)
         bed_test(silent_with_a_full_ring),
         bed_test(a_hanging_unit_is_left),
         bed_test(a_refused_descriptor),
+        bed_test(order_of_descriptors),
+        bed_test(device_tlb_sizes),
         bed_test(ranges_are_covered),
     };
     return cmocka_run_group_tests(tests, platform_setup, NULL);

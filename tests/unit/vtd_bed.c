@@ -94,9 +94,12 @@ static bool bus_devtlb(void *ctx, uint16_t rid, int32_t pasid, bool global, uint
                        uint64_t size)
 {
     (void)ctx;
-    if (bed.silent[rid])
+    if (bed.silent[rid]) {
+        bed.unanswered++;
         return false;
-    bed.tlb_invalidations++;
+    }
+    bed.tlb_address[bed.tlb_invalidations % 8] = address;
+    bed.tlb_size[bed.tlb_invalidations++ % 8] = size;
     for (unsigned i = 0; i < 1024; i++) {
         struct atc *a = &atc[i];
         bool mine = a->valid && a->rid == rid && (global ? a->pasid >= 0 : a->pasid == pasid);
@@ -180,6 +183,11 @@ static void reg_write(void *ctx, uint32_t offset, unsigned size, uint64_t value)
             return;
     }
     vtd_model_mmio_write(ctx, offset, size, value);
+    if (bed.watch) {
+        uint64_t hpa;
+        struct vtd_request req = { .rid = BED_A, .access = VTD_READ, .addr = bed.ram.v };
+        bed.leaks += vtd_model_access(ctx, &req, &hpa) == 0;
+    }
 }
 
 static void relax(void *ctx)

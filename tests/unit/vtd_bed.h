@@ -34,6 +34,10 @@ struct bed {
     unsigned unflushed;
     unsigned complaints_wanted; /* what a test provokes on purpose */
     unsigned tlb_invalidations, interrupts;
+    unsigned unanswered;     /* invalidations that silent devices got */
+    uint64_t tlb_address[8], tlb_size[8]; /* the last ones, modulo 8 */
+    bool watch;              /* after each register write, see whether DMA passes */
+    unsigned leaks;
     uint64_t tail_writes;    /* of IQT */
     struct bed_response response[4096];
     unsigned nresponses;
