@@ -171,6 +171,8 @@ static void check_unit(uint64_t registers)
 {
     value("unit.registers", registers);
     check(registers != 0 && registers % 0x4000 == 0, "register set is aligned");
+    if (!registers)
+        return;
     value("unit.ver", read32(registers));
     value("unit.cap", read64(registers + 8));
     value("unit.ecap", read64(registers + 16));
