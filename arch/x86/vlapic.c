@@ -91,9 +91,7 @@ void vlapic_error(struct vlapic *l, uint32_t bit)
     if (l->esr_next & bit)
         return;
     l->esr_next |= bit;
-    /* An illegal vector here must not become an error about itself. */
-    if ((l->lvt[LVT_ERROR] & 0xff) >= 16)
-        vlapic_local(l, LVT_ERROR);
+    vlapic_local(l, LVT_ERROR); /* whose own vector may be illegal: noted above, so that ends */
 }
 
 void vlapic_local(struct vlapic *l, enum vlapic_lvt which)

@@ -24,12 +24,20 @@ static void put_line(struct vm *vm, struct vuart *u)
     u->length = 0;
 }
 
+/* No escape sequence of a guest reaches the terminal. */
+static char printable(char c)
+{
+    if (c == '\t')
+        return ' ';
+    return c >= ' ' && c <= '~' ? c : '.';
+}
+
 static void transmit(struct vm *vm, struct vuart *u, char c)
 {
     if (c == '\r')
         return;
     if (c != '\n')
-        u->line[u->length++] = c >= ' ' && c <= '~' ? c : c == '\t' ? ' ' : '.';
+        u->line[u->length++] = printable(c);
     if (c == '\n' || u->length == sizeof(u->line))
         put_line(vm, u);
 }

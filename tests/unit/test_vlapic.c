@@ -333,9 +333,13 @@ static void errors(void **)
     assert_int_equal(rd(X2_ESR), 0x20);
     wr(X2_ESR, 0);
     assert_int_equal(rd(X2_ESR), 0);
-    wr(X2_SELF, 3);
+    wr(X2_SELF, 15);
     wr(X2_ESR, 0);
     assert_int_equal(rd(X2_ESR), 0x40);
+    wr(X2_SELF, 16);
+    assert_true(irr(16));
+    wr(X2_ESR, 0);
+    assert_int_equal(rd(X2_ESR), 0);
     wr(X2_LVT_ERROR, 0x05); /* an error interrupt that is itself illegal ends there */
     wr(X2_SELF, 3);
     wr(X2_ESR, 0);
@@ -368,6 +372,19 @@ static void one_shot_timer(void **)
     assert_null(armed);
 }
 
+/* What is left goes on at the new rate. */
+static void divider_changes_while_counting(void **)
+{
+    enable();
+    wr(X2_LVT_TIMER, 0x50);
+    wr(X2_DIVIDE, 0xb);
+    wr(X2_INITIAL, 1000 * US);
+    platform_pass_us(600);
+    wr(X2_DIVIDE, 1); /* by 4 */
+    assert_in_range(rd(X2_CURRENT), 399 * US, 400 * US);
+    assert_in_range(armed->when - time_now(), 1596 * US, 1600 * US);
+}
+
 static void periodic_timer(void **)
 {
     enable();
@@ -387,9 +404,9 @@ static void periodic_timer(void **)
     expire();
     assert_non_null(armed);
     assert_false(irr(0x50));
-    wr(X2_INITIAL, 1); /* too short a period for anyone */
     uint64_t now = time_now();
-    assert_true(armed->when - now >= 19 * US);
+    wr(X2_INITIAL, 1); /* too short a period for anyone */
+    assert_in_range(armed->when - now, 20 * US, 21 * US);
 }
 
 static void deadline_timer(void **)
@@ -431,10 +448,19 @@ static void stop_disarms(void **)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        t(power_on_state),   t(rights_of_registers),      t(priorities),
-        t(tpr_is_cr8),       t(writes_ask_for_attention), t(disabled_apic_takes_nothing),
-        t(fixed_interrupts), t(start_up_interrupts),      t(errors),
-        t(one_shot_timer),   t(periodic_timer),           t(deadline_timer),
+        t(power_on_state),
+        t(rights_of_registers),
+        t(priorities),
+        t(tpr_is_cr8),
+        t(writes_ask_for_attention),
+        t(disabled_apic_takes_nothing),
+        t(fixed_interrupts),
+        t(start_up_interrupts),
+        t(errors),
+        t(one_shot_timer),
+        t(divider_changes_while_counting),
+        t(periodic_timer),
+        t(deadline_timer),
         t(stop_disarms),
     };
 

@@ -37,6 +37,7 @@ static void a_line_at_its_end(void **)
     assert_false(platform_logged("hello"));
     send(" there\r\n");
     assert_true(platform_logged("hello there"));
+    assert_false(platform_logged("there."));
     assert_int_equal(lines(), 1);
     send("\n"); /* nothing to say */
     assert_int_equal(lines(), 1);
