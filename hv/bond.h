@@ -47,6 +47,16 @@ struct bond {
 };
 static_assert(sizeof(struct bond) <= SLAB_OBJECT);
 
+#define INVALIDATE_RUN 64u
+
+/* Single pages of one PASID that were ordered one after the other, not yet passed to the driver. */
+struct invalidate_run {
+    const struct space *space; /* NULL: none */
+    uint32_t pages;
+    bool leaf;
+    iova_t page[INVALIDATE_RUN];
+};
+
 /* Per VM. Guarded by the VM's lock; `pasids`, bond lists and device->rid_bond are written with the event
  * lock held as well, so that either lock is enough to read them. */
 struct sva {
@@ -56,6 +66,7 @@ struct sva {
     struct slab objects;    /* spaces, bonds, domains */
     struct second_stage *second[IOMMU_UNITS_MAX];
     uint32_t serial;        /* makes handles differ over time */
+    struct invalidate_run run;
 };
 
 /* Bond of (device, PASID), NULL: none. @pasid: HC_PASID_NONE is the RID. Lock: the VM's or events. */

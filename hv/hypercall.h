@@ -26,10 +26,25 @@ hc_handler stats_hc_vm_info, stats_hc_stats;
 /* hc_feature bits of a VM: also in CPUID. */
 uint64_t stats_features(const struct vm *vm);
 
-/* Run one command of the command ring: @args is a copy already, *value is 0. Lock: the VM's. */
-enum hv_status hypercall_command(struct vm *vm, uint32_t call, const uint64_t args[6],
-                                 uint64_t *value);
-/* A call that may be in the command ring and is complete only after iommu->flush(). */
-bool hypercall_is_batched(uint32_t call);
+#define HC_STRUCT_MAX 64u /* bytes of the largest structure that a call takes */
+
+enum hc_property {
+    HC_LOCKED = 1,  /* the VM's lock is held */
+    HC_RING = 2,    /* allowed in the command ring */
+    HC_BATCHED = 4, /* complete only after hypercall_flush() */
+};
+
+/* known 0: arguments in registers. Else a structure: bytes of this version, and of its first. */
+struct hc_entry {
+    hc_handler *handler; /* NULL: no such call */
+    uint16_t known, first;
+    uint8_t properties;  /* hc_property */
+};
+extern const struct hc_entry hypercall_table[HC_NUMBERS];
+
+/* Complete what batched calls ordered on this CPU. As iommu->flush(). Lock: the VM's. */
+enum hv_status hypercall_flush(struct vm *vm);
+/* Pass on what hv/invalidate.c still keeps. Lock: the VM's. */
+void invalidate_send(struct vm *vm);
 
 #endif

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * Invalidation of what the guest changed in its first stages: each order becomes one for each device
- * that may have cached something of it. Nothing is flushed here; the caller batches (hv/hypercall.c).
+ * that may have cached something of it. Nothing is flushed here; the caller batches, and ends with
+ * invalidate_send() and iommu->flush().
  */
 #include "hv/bond.h"
 #include "hv/device.h"
@@ -37,8 +38,42 @@ static void order(const struct bond *bond, const struct hc_invalidate *in)
     });
 }
 
+void invalidate_send(struct vm *vm)
+{
+    struct invalidate_run *run = &vm->sva->run;
+
+    for (const struct bond *bond = run->space ? run->space->bonds : NULL; bond; bond = bond->next) {
+        if (!bond->attached)
+            continue;
+        iommu->invalidate(&(struct iommu_inval){
+            .dev = &bond->device->io,
+            .pasid = run->space->pasid,
+            .kind = IOMMU_INVAL_PAGES,
+            .leaf = run->leaf,
+            .page = run->page,
+            .pages = run->pages,
+        });
+    }
+    run->space = NULL;
+}
+
+/* What guests order most is one page; a run of them goes to each device at once. */
+static void add_page(struct vm *vm, const struct space *space, const struct hc_invalidate *in)
+{
+    struct invalidate_run *run = &vm->sva->run;
+    bool leaf = in->flags & HC_INVALIDATE_LEAF;
+
+    if (run->space != space || run->leaf != leaf || run->pages == INVALIDATE_RUN) {
+        invalidate_send(vm);
+        run->space = space;
+        run->leaf = leaf;
+        run->pages = 0;
+    }
+    run->page[run->pages++] = IOVA(in->address);
+}
+
 /* A PASID: every device that carries it. */
-static enum hv_status by_pasid(const struct vm *vm, const struct hc_invalidate *in)
+static enum hv_status by_pasid(struct vm *vm, const struct hc_invalidate *in)
 {
     if (in->device)
         return HV_EINVAL;
@@ -47,6 +82,10 @@ static enum hv_status by_pasid(const struct vm *vm, const struct hc_invalidate *
     const struct space *space = idmap_get(&vm->sva->pasids, in->pasid);
     if (!space || space->kind != HC_DOMAIN_NESTED)
         return HV_ENOENT;
+    if (in->kind == HC_INVALIDATE_RANGE && in->bytes == PAGE_SIZE) {
+        add_page(vm, space, in);
+        return HV_OK;
+    }
     for (const struct bond *bond = space->bonds; bond; bond = bond->next)
         order(bond, in);
     return HV_OK;

@@ -9,6 +9,7 @@
 
 #include "arch/x86/vcpu.h"
 #include "hv/device.h"
+#include "hv/guest_memory.h"
 #include "hv/hypercall.h"
 #include "hv/iopf.h"
 #include "hv/log.h"
@@ -274,37 +275,60 @@ enum hv_status rings_hc_command(struct vm *vm, const void *arg, uint64_t *)
 /* --- The command ring; lock: the VM's ------------------------------------------------------------- */
 
 struct run { /* of one doorbell */
-    uint32_t done;                   /* commands that ran */
-    uint32_t settled;                /* those whose status is final */
+    uint32_t done;    /* commands that ran */
+    uint32_t settled; /* of those: what they ordered is complete */
     int8_t status[DOORBELL_MAX];
 };
 
 /* Statuses in [settled, done) that are HV_OK so far become what the flush says. */
-static void settle(struct run *run)
+static void settle(struct vm *vm, struct run *run)
 {
     if (run->settled == run->done)
         return;
-    enum hv_status flushed = iommu->flush();
-    for (; run->settled < run->done; run->settled++) {
-        if (flushed != HV_OK && run->status[run->settled] == HV_OK)
-            run->status[run->settled] = (int8_t)flushed;
+    enum hv_status flushed = hypercall_flush(vm);
+    if (flushed != HV_OK) {
+        for (uint32_t i = run->settled; i < run->done; i++) {
+            if (run->status[i] == HV_OK)
+                run->status[i] = (int8_t)flushed;
+        }
     }
+    run->settled = run->done;
 }
 
-static void run_one(struct vm *vm, struct hc_command *slot, struct run *run)
+/* A structure that is not of our size. */
+__attribute__((noinline)) static enum hv_status run_other(struct vm *vm, const struct hc_entry *entry,
+                                                          const uint64_t *args, uint64_t *value)
 {
-    struct hc_command command;
-    uint64_t value = 0;
+    uint64_t copy[HC_STRUCT_MAX / 8];
+    enum hv_status status =
+        guest_check_struct(args, sizeof(((struct hc_command *)0)->args), entry->first,
+                           entry->known, copy);
 
-    memcpy(&command, slot, sizeof(command));
-    atomic_signal_fence(memory_order_seq_cst); /* only the copy is looked at */
-    bool batched = hypercall_is_batched(command.call);
-    if (!batched)
-        settle(run); /* what it flushes itself must not swallow the status of those before */
-    run->status[run->done++] = (int8_t)hypercall_command(vm, command.call, command.args, &value);
-    if (!batched)
-        run->settled = run->done;
-    slot->value = value;
+    return status == HV_OK ? entry->handler(vm, copy, value) : status;
+}
+
+static enum hv_status run_one(struct vm *vm, struct run *run, uint32_t call, const uint64_t *args,
+                              uint64_t *value)
+{
+    if (call >= HC_NUMBERS || !hypercall_table[call].handler)
+        return HV_ENOSYS;
+    const struct hc_entry *entry = &hypercall_table[call];
+    if (!(entry->properties & HC_RING))
+        return HV_ENOTSUP;
+    if (!(entry->properties & HC_BATCHED)) {
+        settle(vm, run); /* what it flushes itself must not swallow the status of those before */
+        run->settled = run->done + 1;
+    }
+    if (!entry->known || (uint32_t)args[0] == entry->known)
+        return entry->handler(vm, args, value); /* whole, without a tail */
+    return run_other(vm, entry, args, value);
+}
+
+/* The guest may write meanwhile: each word is read once. */
+static void copy_args(uint64_t args[6], const volatile uint64_t *from)
+{
+    for (unsigned i = 0; i < 6; i++)
+        args[i] = from[i];
 }
 
 enum hv_status rings_hc_doorbell(struct vm *vm, const void *, uint64_t *value)
@@ -324,9 +348,15 @@ enum hv_status rings_hc_doorbell(struct vm *vm, const void *, uint64_t *value)
     if (count > DOORBELL_MAX)
         count = DOORBELL_MAX;
     run.done = run.settled = 0;
-    for (uint32_t i = 0; i < count; i++)
-        run_one(vm, &slots[(ring->consumer + i) & mask], &run);
-    settle(&run);
+    for (; run.done < count; run.done++) {
+        struct hc_command *slot = &slots[(ring->consumer + run.done) & mask];
+        uint64_t args[6], result = 0;
+        copy_args(args, slot->args);
+        uint32_t call = *(const volatile uint32_t *)&slot->call;
+        run.status[run.done] = (int8_t)run_one(vm, &run, call, args, &result);
+        slot->value = result;
+    }
+    settle(vm, &run);
     for (uint32_t i = 0; i < count; i++)
         atomic_store_explicit((_Atomic int32_t *)&slots[(ring->consumer + i) & mask].status,
                               run.status[i], memory_order_release);

@@ -107,7 +107,7 @@ struct iommu_events {
     void (*failed)(struct iommu_device *dev, enum hv_status why);
 };
 
-enum iommu_inval_kind { IOMMU_INVAL_RANGE, IOMMU_INVAL_PASID, IOMMU_INVAL_ALL };
+enum iommu_inval_kind { IOMMU_INVAL_RANGE, IOMMU_INVAL_PASID, IOMMU_INVAL_ALL, IOMMU_INVAL_PAGES };
 struct iommu_inval {         /* first-stage changes under one device's target */
     struct iommu_device *dev;
     uint32_t pasid;          /* PASID_RID for the RID; ignored for ALL (every PASID of this device's
@@ -116,6 +116,8 @@ struct iommu_inval {         /* first-stage changes under one device's target */
     bool leaf;               /* only leaf entries changed */
     iova_t address;          /* RANGE: page aligned */
     uint64_t bytes;
+    const iova_t *page;      /* PAGES: single pages of 4 KiB, anywhere; at least one */
+    unsigned pages;
 };
 
 struct iommu_ops {

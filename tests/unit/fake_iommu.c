@@ -312,6 +312,15 @@ static void page_requests_off(struct iommu_device *dev)
 static void invalidate(const struct iommu_inval *inval)
 {
     (void)index_of(inval->dev);
+    for (unsigned i = 0; inval->kind == IOMMU_INVAL_PAGES && i < inval->pages; i++) {
+        struct iommu_inval one = *inval;
+        one.kind = IOMMU_INVAL_RANGE;
+        one.address = inval->page[i];
+        one.bytes = PAGE_SIZE;
+        invalidate(&one);
+    }
+    if (inval->kind == IOMMU_INVAL_PAGES)
+        return;
     if (fake.invals < FAKE_LOG)
         fake.inval[fake.invals] = (struct fake_inval){ .what = *inval };
     fake.invals++;

@@ -473,6 +473,14 @@ static void completion_is_told_after_the_flush(void **state)
     assert_int_equal(watched->status, HV_ETIMEDOUT);
     assert_int_equal(other->status, HV_OK);
     assert_int_equal(wrong->status, HV_OK);
+    /* Nor does it inherit what went wrong after it. */
+    bond = bind(vm_a, 0, ROOT(1), NULL);
+    fake.fail_flush = HV_ETIMEDOUT;
+    other = put_with(HC_SVA_UNBIND, bond);
+    watched = put_with(HC_INVALIDATE, inval);
+    doorbell();
+    assert_int_equal(other->status, HV_OK);
+    assert_int_equal(watched->status, HV_ETIMEDOUT);
     iommu = &fake_iommu;
 }
 
