@@ -42,6 +42,33 @@ static void invalidate_all(struct vtd_device *v, struct batch *b, uint64_t *firs
         note(b, vtd_inval_put(VTD_DEVICE_TLB_ALL, &args, first));
 }
 
+/* A list of pages: one look at the device and its PASID, one lock for every few of them. */
+static void invalidate_pages(const struct iommu_inval *inval)
+{
+    enum { LIST = 32, EACH = 4 }; /* descriptors: of vtd_queue_put, at most for one page */
+    struct vtd_device *v = inval->dev->driver;
+    const uint64_t *e = v ? vtd_pasid_entry(v, inval->pasid) : NULL;
+    if (!e || !(e[0] & PASID_PRESENT))
+        return; /* blocked: nothing is cached */
+    struct vtd_inval_args args = {
+        .unit = v->unit,
+        .device = v,
+        .did = vtd_pasid_did(e),
+        .pasid = inval->pasid,
+        .leaf = inval->leaf,
+    };
+    struct batch *b = &batches[cpu_index()];
+    struct vtd_desc desc[LIST];
+    for (unsigned i = 0; i < inval->pages;) {
+        unsigned n = 0;
+        for (; i < inval->pages && n + EACH <= LIST; i++) {
+            struct vtd_block block = { inval->page[i].v & ~PAGE_MASK, 0 };
+            n += vtd_inval_build(VTD_FIRST_STAGE_CHANGED, &args, &block, 1, desc + n);
+        }
+        note(b, vtd_queue_put(v->unit, desc, n, &b->first[v->unit->caps.index]));
+    }
+}
+
 /* Everything but the one common case. */
 __attribute__((noinline)) static void invalidate_other(const struct iommu_inval *inval)
 {
@@ -52,6 +79,10 @@ __attribute__((noinline)) static void invalidate_other(const struct iommu_inval 
     uint64_t *first = &b->first[v->unit->caps.index];
     if (inval->kind == IOMMU_INVAL_ALL) {
         invalidate_all(v, b, first);
+        return;
+    }
+    if (inval->kind == IOMMU_INVAL_PAGES) {
+        invalidate_pages(inval);
         return;
     }
     const uint64_t *e = vtd_pasid_entry(v, inval->pasid);

@@ -5,7 +5,6 @@
 #include "drivers/iommu/vtd/context.h"
 #include "drivers/iommu/vtd/inval.h"
 #include "drivers/iommu/vtd/pasid.h"
-#include "drivers/iommu/vtd/queue_error.h"
 #include "drivers/iommu/vtd/unit.h"
 #include "hv/log.h"
 
@@ -197,46 +196,31 @@ void vtd_page_requests_off(struct iommu_device *dev)
     lock_drop(&v->unit->prq.lock);
 }
 
-bool vtd_device_cut(struct vtd_device *v, enum hv_status why)
+unsigned vtd_device_cut(struct vtd_device *v, enum hv_status why, struct vtd_desc *desc)
 {
     struct iommu_unit *unit = v->unit;
-    struct vtd_desc desc[VTD_INVAL_MAX];
     if (v->failed)
-        return false;
+        return 0;
     v->why = why;
     v->failed = true;
     v->dev->failed = true;
     vtd_context_clear(v);
-    struct vtd_inval_args args = { .unit = unit, .device = v };
-    unsigned n = vtd_inval_list(VTD_DEVICE_CUT, &args, desc);
-    for (unsigned i = 0; i < n; i++)
-        vtd_queue_write(&unit->queue, unit->queue.tail++, desc[i]);
     v->next_failed = unit->failures;
     unit->failures = v;
     log_error("vtd", "%s: device %02x:%02x.%x is blocked for good", unit->name, v->rid >> 8,
               v->rid >> 3 & 31, v->rid & 7);
-    return true;
+    struct vtd_inval_args args = { .unit = unit, .device = v };
+    return vtd_inval_list(VTD_DEVICE_CUT, &args, desc);
 }
 
 void vtd_device_fail(struct vtd_device *v, enum hv_status why)
 {
     struct iommu_unit *unit = v->unit;
-    struct vtd_ticket ticket;
+    struct vtd_desc desc[VTD_INVAL_MAX];
     lock_take(&unit->queue.lock);
-    uint64_t first = unit->queue.next;
-    bool cut = unit->queue.tail - unit->queue.done < QUEUE_ENTRIES - 8 && vtd_device_cut(v, why);
+    unsigned n = vtd_device_cut(v, why, desc);
     lock_drop(&unit->queue.lock);
-    if (!cut) { /* no room even for that: blocked by its context entry, said by the queue */
-        v->why = why;
-        v->failed = true;
-        v->dev->failed = true;
-        vtd_context_clear(v);
-        return;
-    }
-    enum hv_status status = vtd_queue_submit(unit, first, false, &ticket);
-    if (!status)
-        status = vtd_queue_wait(unit, ticket);
-    if (status)
+    if (n && vtd_queue_execute(unit, desc, n, false))
         log_error("vtd", "%s: device %04x: caches not flushed", unit->name, v->rid);
 }
 

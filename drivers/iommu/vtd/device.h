@@ -8,6 +8,8 @@
 
 #define VTD_USES_MAX 240u
 
+struct vtd_desc;
+
 /* PASIDs (not the RID) that use one second stage. */
 struct vtd_use {
     uint32_t id; /* domain id */
@@ -43,9 +45,9 @@ void vtd_device_remove(struct iommu_device *dev);
 enum hv_status vtd_page_requests_on(struct iommu_device *dev, uint16_t outstanding);
 void vtd_page_requests_off(struct iommu_device *dev);
 
-/* With queue.lock held: block the whole device by its context entry, append the invalidations (not
- * published), and note it for vtd_device_report. false: it was cut off already. */
-bool vtd_device_cut(struct vtd_device *v, enum hv_status why);
+/* With queue.lock held: block the whole device by its context entry and note it for vtd_device_report.
+ * @desc: the invalidations to be put into the queue. @return how many; 0: it was cut off already. */
+unsigned vtd_device_cut(struct vtd_device *v, enum hv_status why, struct vtd_desc *desc);
 /* Without the lock: the same, and wait. */
 void vtd_device_fail(struct vtd_device *v, enum hv_status why);
 /* Tell the core of the devices cut off. */

@@ -8,9 +8,12 @@
 #include "hv/log.h"
 #include "hv/pages.h"
 
+static_assert(sizeof(struct vtd_desc) * QUEUE_ENTRIES == PAGE_SIZE << 3, "scratch");
+
 enum {
-    RING_ROOM = QUEUE_ENTRIES - 1 - 64,    /* the rest is for error handling */
-    WAITS_ROOM = QUEUE_WAITS - 8,          /* likewise */
+    RING_ROOM = QUEUE_ENTRIES - 1 - 512, /* the rest is for error handling */
+    WAITS_ROOM = QUEUE_WAITS - 64,       /* likewise */
+    SCRATCH_ORDER = 3,
     SPINS = 64, /* looks at memory between two looks at a register */
     STUCK_DIVISOR = 64,
 };
@@ -18,17 +21,19 @@ enum {
 enum hv_status vtd_queue_start(struct iommu_unit *unit)
 {
     struct vtd_queue *q = &unit->queue;
-    void *ring, *status;
+    void *ring, *status, *scratch;
     enum hv_status st = pages_alloc(NULL, QUEUE_ORDER, &ring);
     if (st)
         return st;
     st = pages_alloc(NULL, 0, &status);
-    if (st) {
-        pages_free(NULL, QUEUE_ORDER, ring);
-        return st;
-    }
+    if (st)
+        goto fail_ring;
+    st = pages_alloc(NULL, SCRATCH_ORDER, &scratch);
+    if (st)
+        goto fail_status;
     q->ring = ring;
     q->status = status;
+    q->scratch = scratch;
     q->status_pa = virt_to_phys(status).v;
     q->next = 1;
     q->oldest = 1;
@@ -36,6 +41,17 @@ enum hv_status vtd_queue_start(struct iommu_unit *unit)
     reg_write64(unit->regs, VTD_IQT, 0);
     reg_write64(unit->regs, VTD_IQA, virt_to_phys(ring).v | IQA_256 | QUEUE_ORDER);
     return vtd_unit_command(unit, GCMD_QIE, true);
+
+fail_status:
+    pages_free(NULL, 0, status);
+fail_ring:
+    pages_free(NULL, QUEUE_ORDER, ring);
+    return st;
+}
+
+bool vtd_queue_reserve(const struct vtd_queue *q)
+{
+    return q->tail - q->done + 8 < QUEUE_ENTRIES && q->next - q->oldest < QUEUE_WAITS;
 }
 
 static bool complete(const struct vtd_queue *q, uint64_t wait)

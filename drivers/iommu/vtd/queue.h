@@ -36,6 +36,7 @@ struct vtd_queue {
     _Atomic uint64_t oldest; /* first wait not known to be complete */
     uint64_t end[QUEUE_WAITS]; /* by wait: `done` once it and all older ones are complete */
     _Atomic uint64_t lost;     /* last wait that covers a descriptor hardware refused (IQE) */
+    struct vtd_desc *scratch;  /* QUEUE_ENTRIES of them, for what a failed device TLB has lost */
     _Atomic bool stuck; /* hardware failed to finish in time; no long waits until it does */
 };
 

@@ -2,15 +2,16 @@
 /*
  * Errors of the invalidation queue (6.5.2.11).
  *
- * ITE: a device TLB did not answer. Hardware has thrown away every wait it had fetched and
- * guarantees nothing of what lies behind the oldest device-TLB descriptor. The device is cut off;
- * everything fetched and not known to be complete is put in again at the tail, without what is for
- * that device. IQE: a descriptor of ours is wrong. It is replaced by one that does nothing, and its
- * owner told.
+ * ITE: a device TLB did not answer. Hardware has thrown away every wait it had fetched, guarantees
+ * nothing of what lies behind the oldest device-TLB descriptor, and stands still at its head. The device
+ * is cut off. Everything fetched and not known to be complete is put in again at the head, before all
+ * that is still to be fetched: so every wait covers what it covered, and order is kept.
+ * IQE: a descriptor of ours is wrong. It is replaced by one that does nothing, and its owner told.
  */
 #include "drivers/iommu/vtd/queue_error.h"
 
 #include "drivers/iommu/vtd/device.h"
+#include "drivers/iommu/vtd/inval.h"
 #include "drivers/iommu/vtd/unit.h"
 #include "hv/log.h"
 
@@ -38,20 +39,16 @@ static uint64_t head_position(struct iommu_unit *unit)
     return q->published - (q->published - head) % QUEUE_ENTRIES;
 }
 
-static bool cut(struct iommu_unit *unit, rid_t rid, enum hv_status why)
+/* The full number of a wait that is not complete, from the half it carries. */
+static uint64_t number_of(const struct vtd_queue *q, struct vtd_desc wait)
 {
-    struct vtd_device *v = vtd_unit_device(unit, rid);
-    return v && vtd_device_cut(v, why);
+    return q->next - (uint32_t)((uint32_t)q->next - (uint32_t)(wait.q0 >> 32));
 }
 
-/* A wait behind everything, when there is room for one. */
-static void close_tail(struct iommu_unit *unit)
+static unsigned cut(struct iommu_unit *unit, rid_t rid, enum hv_status why, struct vtd_desc *out)
 {
-    struct vtd_queue *q = &unit->queue;
-    if (q->next - q->oldest < QUEUE_WAITS)
-        vtd_queue_write_wait(q, false);
-    else
-        q->end[(q->next - 1) % QUEUE_WAITS] = q->tail;
+    struct vtd_device *v = vtd_unit_device(unit, rid);
+    return v ? vtd_device_cut(v, why, out) : 0;
 }
 
 /* Nothing that is still to be fetched may be for a device that does not answer. */
@@ -63,17 +60,17 @@ static void forget_device(struct vtd_queue *q, uint64_t from, rid_t rid)
             vtd_queue_write(q, p, vtd_desc_fence);
 }
 
-/* Copy what is not complete of [from, to) to the tail. The tail is at most one ring ahead of @from,
- * so that a copy never lands on what is still to be read. */
-static void put_again(struct vtd_queue *q, uint64_t from, uint64_t to, rid_t gone)
+/* Copy what is not complete of [from, to), without what is for @gone. @return how many. */
+static unsigned collect_lost(const struct vtd_queue *q, uint64_t from, uint64_t to, rid_t gone,
+                             struct vtd_desc *out)
 {
-    uint64_t segment = q->tail; /* what the next wait covers starts here */
-    bool uncertain = false;     /* behind the oldest device-TLB descriptor */
+    unsigned n = 0, segment = 0; /* where what the next wait covers starts */
+    bool uncertain = false;      /* behind the oldest device-TLB descriptor */
     rid_t rid;
     for (uint64_t p = from; p != to; p++) {
         struct vtd_desc d = read_desc(q, p);
         if (is_ours(q, d) && is_complete(q, d)) {
-            q->tail = segment;
+            n = segment;
             continue;
         }
         if (vtd_desc_is_dtlb(d, &rid)) {
@@ -84,39 +81,66 @@ static void put_again(struct vtd_queue *q, uint64_t from, uint64_t to, rid_t gon
         /* A response that was surely sent is not sent twice. */
         if ((d.q0 & VTD_TYPE_MASK) == VTD_TYPE_RESPONSE && !uncertain)
             continue;
-        vtd_queue_write(q, q->tail++, d);
+        out[n++] = d;
         if (is_ours(q, d))
-            segment = q->tail;
+            segment = n;
     }
+    return n;
+}
+
+/* Make room for @n descriptors at @head, where hardware stands still, and write them there. */
+static void insert(struct vtd_queue *q, uint64_t head, const struct vtd_desc *desc, unsigned n)
+{
+    for (uint64_t p = q->tail; p-- != head;)
+        vtd_queue_write(q, p + n, read_desc(q, p));
+    for (unsigned i = 0; i < n; i++)
+        vtd_queue_write(q, head + i, desc[i]);
+    q->tail += n;
+}
+
+/* Positions have moved: note again what each wait gives back. */
+static void renumber(struct vtd_queue *q, uint64_t head)
+{
+    for (uint64_t w = q->oldest; w != q->next; w++)
+        q->end[w % QUEUE_WAITS] = head;
+    for (uint64_t p = head; p != q->tail; p++) {
+        struct vtd_desc d = read_desc(q, p);
+        if (is_ours(q, d) && !is_complete(q, d))
+            q->end[number_of(q, d) % QUEUE_WAITS] = p + 1;
+    }
+    q->done = head;
+    vtd_queue_reclaim(q);
 }
 
 /* @return whether a device was cut off: each is at most once, so this ends. */
 static bool device_timeout(struct iommu_unit *unit, uint64_t record)
 {
     struct vtd_queue *q = &unit->queue;
+    struct vtd_desc *again = q->scratch;
     rid_t rid = (rid_t)(record >> 32); /* ITESID */
     uint64_t head = head_position(unit);
     vtd_queue_reclaim(q);
+    uint64_t from = q->done < head ? q->done : head;
     if (!rid) { /* old hardware does not tell: the oldest one pending */
-        for (uint64_t p = q->done; p < head; p++)
+        for (uint64_t p = from; p < head; p++)
             if (vtd_desc_is_dtlb(read_desc(q, p), &rid))
                 break;
     }
-    log_error("vtd", "%s: device %02x:%02x.%x: TLB invalidation not answered", unit->name, rid >> 8,
-              rid >> 3 & 31, rid & 7);
-    uint64_t from = q->done < head ? q->done : head;
+    log_error("vtd", "%s: device %02x:%02x.%x: TLB invalidation not answered", unit->name,
+              rid >> 8, rid >> 3 & 31, rid & 7);
+    unsigned n = cut(unit, rid, HV_EIO, again), flush = n;
     forget_device(q, head, rid);
-    put_again(q, from, head, rid);
-    bool progress = cut(unit, rid, HV_EIO); /* appends its invalidations */
-    /* All that is pending now lies from head on; it is taken back when the last wait is done. */
-    for (uint64_t w = q->oldest; w != q->next; w++)
-        q->end[w % QUEUE_WAITS] = head;
-    q->done = head > q->done ? head : q->done;
-    vtd_queue_reclaim(q);
-    close_tail(unit);
+    n += collect_lost(q, from, head, rid, again + n);
+    if (q->tail + n - head >= QUEUE_ENTRIES) { /* very many at once: the reserve is used up */
+        log_error("vtd", "%s: no room to flush device %04x", unit->name, rid);
+        again += flush;
+        n -= flush;
+    }
+    insert(q, head, again, n);
+    renumber(q, head);
     reg_write32(unit->regs, VTD_FSTS, FSTS_ITE);
     vtd_queue_publish(unit);
-    return progress;
+    return flush;
 }
 
 static void bad_descriptor(struct iommu_unit *unit, uint64_t record)
@@ -130,7 +154,7 @@ static void bad_descriptor(struct iommu_unit *unit, uint64_t record)
     for (uint64_t at = p + 1; at < q->tail; at++) { /* the wait that covers it */
         struct vtd_desc wait = read_desc(q, at);
         if (is_ours(q, wait)) {
-            lost = q->next - (uint32_t)((uint32_t)q->next - (uint32_t)(wait.q0 >> 32));
+            lost = number_of(q, wait);
             break;
         }
     }
@@ -177,12 +201,18 @@ void vtd_queue_blame(struct iommu_unit *unit)
     if (oldest == q->next)
         return;
     rid_t rid;
-    bool any = false;
-    for (uint64_t p = q->done, end = q->end[oldest % QUEUE_WAITS]; p < end; p++)
-        if (vtd_desc_is_dtlb(read_desc(q, p), &rid) && q->tail - q->done < QUEUE_ENTRIES - 8)
-            any |= cut(unit, rid, HV_ETIMEDOUT);
-    if (any) {
-        close_tail(unit);
+    unsigned cuts = 0;
+    for (uint64_t p = q->done, end = q->end[oldest % QUEUE_WAITS]; p < end; p++) {
+        struct vtd_desc desc[VTD_INVAL_MAX];
+        if (!vtd_desc_is_dtlb(read_desc(q, p), &rid) || !vtd_queue_reserve(q))
+            continue;
+        unsigned n = cut(unit, rid, HV_ETIMEDOUT, desc);
+        for (unsigned i = 0; i < n; i++)
+            vtd_queue_write(q, q->tail++, desc[i]);
+        cuts += n;
+    }
+    if (cuts) {
+        vtd_queue_write_wait(q, false);
         vtd_queue_publish(unit);
     }
 }

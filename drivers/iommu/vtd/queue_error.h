@@ -16,6 +16,8 @@ void vtd_queue_blame(struct iommu_unit *unit);
 
 void vtd_queue_reclaim(struct vtd_queue *q);
 void vtd_queue_write(struct vtd_queue *q, uint64_t position, struct vtd_desc desc);
+/* Is there room, of that kept back for errors, for a device's flush and a wait? */
+bool vtd_queue_reserve(const struct vtd_queue *q);
 uint64_t vtd_queue_write_wait(struct vtd_queue *q, bool drain);
 void vtd_queue_publish(struct iommu_unit *unit);
 
