@@ -4,12 +4,12 @@
  * driver knows units, devices (requester ids) and translations; it knows no VM.
  *
  * Translation targets are set per (device, PASID); PASID_RID stands for requests without PASID. A
- * target is never changed in place so that hardware could see half of it. BLOCKED needs no memory and
- * cannot fail: it is the state of every device after iommu_start(), after iommu_device_remove(), and
- * after every error. Nothing ever passes through untranslated.
+ * target is never changed in place so that hardware could see half of it. BLOCKED needs no memory
+ * and cannot fail: it is the state of every device after iommu_start(), after
+ * iommu_device_remove(), and after every error. Nothing ever passes through untranslated.
  *
- * Locks: the driver takes its own (RANK_DEVICE, RANK_QUEUE). Calls that change a device's targets are
- * serialised by the caller per device. Calls return after hardware has completed them.
+ * Locks: the driver takes its own (RANK_DEVICE, RANK_QUEUE). Calls that change a device's targets
+ * are serialised by the caller per device. Calls return after hardware has completed them.
  */
 #ifndef DRIVERS_IOMMU_IOMMU_H
 #define DRIVERS_IOMMU_IOMMU_H
@@ -24,20 +24,20 @@ struct iommu_unit; /* the driver's */
 
 /* What a unit offers; decoded once. */
 struct iommu_caps {
-    const char *name;          /* "vtd0" */
+    const char *name; /* "vtd0" */
     unsigned index;
-    bool nested;               /* first stage over second stage, per PASID */
+    bool nested; /* first stage over second stage, per PASID */
     bool second_stage, first_stage;
     bool device_tlb, page_requests;
-    uint8_t pasid_bits;        /* 0: none */
-    uint8_t first_stage_levels;  /* bit n: n + 4 levels (bit 0: 4, bit 1: 5) */
+    uint8_t pasid_bits;         /* 0: none */
+    uint8_t first_stage_levels; /* bit n: n + 4 levels (bit 0: 4, bit 1: 5) */
     bool first_stage_1g;
     uint8_t second_stage_levels; /* levels to build second-stage tables with */
     uint8_t second_stage_large;  /* as struct pt.large */
-    uint8_t input_bits;        /* guest-physical width a second stage can take */
-    bool coherent_tables;      /* paging structures are snooped */
-    bool caching_mode;         /* what is not mapped may be cached: added second-stage mappings need
-                                  stage2_changed too */
+    uint8_t input_bits;          /* guest-physical width a second stage can take */
+    bool coherent_tables;        /* paging structures are snooped */
+    bool caching_mode; /* what is not mapped may be cached: added second-stage mappings need
+                          stage2_changed too */
     const struct pt_format *second_stage_format;
 };
 
@@ -45,8 +45,8 @@ struct iommu_caps {
 struct iommu_device {
     rid_t rid;
     struct iommu_unit *unit;
-    struct page_quota *quota;  /* pays for its tables */
-    void *owner;               /* the core's; handed back in events */
+    struct page_quota *quota; /* pays for its tables */
+    void *owner;              /* the core's; handed back in events */
 
     uint8_t pasid_bits;        /* min of function and unit; 0: no PASID */
     bool ats, pri;             /* the function and the unit can */
@@ -56,8 +56,8 @@ struct iommu_device {
     struct vtd_device *driver; /* the driver's own */
 };
 
-/* A second-stage table as one unit knows it (for VT-d: with its domain id). One per (VM, unit). First
- * stages over it are told apart by PASID, those of RIDs by the driver's own means. */
+/* A second-stage table as one unit knows it (for VT-d: with its domain id). One per (VM, unit).
+ * First stages over it are told apart by PASID, those of RIDs by the driver's own means. */
 struct iommu_stage2 {
     struct iommu_unit *unit;
     const struct pt *table;
@@ -77,13 +77,17 @@ struct iommu_page_request {
     rid_t rid;
     bool pasid_present, read, write, privileged, last;
     uint32_t pasid;
-    uint16_t group;   /* 9 bits */
-    iova_t address;   /* page base */
+    uint16_t group; /* 9 bits */
+    iova_t address; /* page base */
 };
 
 enum iommu_fault_class { /* same meaning and order as hc_fault_reason */
-    IOMMU_FAULT_OTHER, IOMMU_FAULT_BLOCKED, IOMMU_FAULT_FIRST_STAGE, IOMMU_FAULT_SECOND_STAGE,
-    IOMMU_FAULT_ADDRESS, IOMMU_FAULT_INTERRUPT,
+                         IOMMU_FAULT_OTHER,
+                         IOMMU_FAULT_BLOCKED,
+                         IOMMU_FAULT_FIRST_STAGE,
+                         IOMMU_FAULT_SECOND_STAGE,
+                         IOMMU_FAULT_ADDRESS,
+                         IOMMU_FAULT_INTERRUPT,
 };
 
 struct iommu_fault {
@@ -97,8 +101,8 @@ struct iommu_fault {
 };
 
 /* Upcalls; no driver lock is held. Made only from poll() and from the units' interrupts, never from
- * within another call, so a lock held around those is safe. @dev is NULL when no device of ours has that
- * rid. One that began before device_remove() may still be running when that returns. */
+ * within another call, so a lock held around those is safe. @dev is NULL when no device of ours has
+ * that rid. One that began before device_remove() may still be running when that returns. */
 struct iommu_events {
     void (*page_request)(struct iommu_device *dev, const struct iommu_page_request *req);
     /* After the last of a run of page requests: the time to raise interrupts. */
@@ -108,23 +112,23 @@ struct iommu_events {
 };
 
 enum iommu_inval_kind { IOMMU_INVAL_RANGE, IOMMU_INVAL_PASID, IOMMU_INVAL_ALL, IOMMU_INVAL_PAGES };
-struct iommu_inval {         /* first-stage changes under one device's target */
+struct iommu_inval { /* first-stage changes under one device's target */
     struct iommu_device *dev;
-    uint32_t pasid;          /* PASID_RID for the RID; ignored for ALL (every PASID of this device's
-                                second stage) */
+    uint32_t pasid; /* PASID_RID for the RID; ignored for ALL (every PASID of this device's
+                       second stage) */
     enum iommu_inval_kind kind;
-    bool leaf;               /* only leaf entries changed */
-    iova_t address;          /* RANGE: page aligned */
+    bool leaf;      /* only leaf entries changed */
+    iova_t address; /* RANGE: page aligned */
     uint64_t bytes;
-    const iova_t *page;      /* PAGES: single pages of 4 KiB, anywhere; at least one */
+    const iova_t *page; /* PAGES: single pages of 4 KiB, anywhere; at least one */
     unsigned pages;
 };
 
 struct iommu_ops {
     const char *name;
-    /* Find and check all units from the DMAR table (@table, @length bytes, untrusted firmware data). What
-     * is missing is logged with unit and capability. HV_ENODEV: no table; HV_EINVAL: bad table;
-     * HV_ENOTSUP: a unit lacks something needed. Touches no unit's state. Boot. */
+    /* Find and check all units from the DMAR table (@table, @length bytes, untrusted firmware
+     * data). What is missing is logged with unit and capability. HV_ENODEV: no table; HV_EINVAL:
+     * bad table; HV_ENOTSUP: a unit lacks something needed. Touches no unit's state. Boot. */
     enum hv_status (*probe)(const void *table, size_t length, const struct iommu_events *events);
     /* Take all units over and turn translation on with every device BLOCKED. HV_EIO, HV_ETIMEDOUT,
      * HV_ENOMEM: translation may be on or off; do not run guests. Boot. */
@@ -134,8 +138,8 @@ struct iommu_ops {
     const struct iommu_caps *(*caps)(const struct iommu_unit *unit);
     struct iommu_unit *(*unit_of)(rid_t rid); /* NULL: behind none */
 
-    /* Take a function in: @dev has rid, unit, quota, owner. Reads its capabilities, enables PASID and ATS
-     * in order; BLOCKED. HV_EEXIST: rid already in. */
+    /* Take a function in: @dev has rid, unit, quota, owner. Reads its capabilities, enables PASID
+     * and ATS in order; BLOCKED. HV_EEXIST: rid already in. */
     enum hv_status (*device_add)(struct iommu_device *dev);
     /* Block everything, turn PRI, ATS and PASID off, drain, free. Cannot fail. */
     void (*device_remove)(struct iommu_device *dev);
@@ -146,12 +150,13 @@ struct iommu_ops {
     /* Mappings of a second stage were removed or narrowed: nothing stale is left on return. */
     enum hv_status (*stage2_changed)(struct iommu_stage2 *stage2, gpaddr_t base, uint64_t bytes);
 
-    /* Replace what (dev, pasid) translates through. Checks target against unit and device: HV_ENOTSUP,
-     * HV_ERANGE (PASID); HV_EQUOTA, HV_ENOMEM: unchanged. HV_ETIMEDOUT, HV_EIO: the device is BLOCKED. */
+    /* Replace what (dev, pasid) translates through. Checks target against unit and device:
+     * HV_ENOTSUP, HV_ERANGE (PASID); HV_EQUOTA, HV_ENOMEM: unchanged. HV_ETIMEDOUT, HV_EIO: the
+     * device is BLOCKED. */
     enum hv_status (*attach)(struct iommu_device *dev, uint32_t pasid,
                              const struct iommu_target *target);
-    /* BLOCKED, then all caches invalidated and page requests of it drained. Cannot fail; HV_ETIMEDOUT or
-     * HV_EIO only reports that the whole device had to be blocked. */
+    /* BLOCKED, then all caches invalidated and page requests of it drained. Cannot fail;
+     * HV_ETIMEDOUT or HV_EIO only reports that the whole device had to be blocked. */
     enum hv_status (*block)(struct iommu_device *dev, uint32_t pasid);
 
     /* Allow up to @outstanding page requests of this device / no more of them (drained). */
@@ -160,17 +165,19 @@ struct iommu_ops {
     /* Entries of the unit's page request queue not yet promised to devices. */
     uint32_t (*page_requests_free)(const struct iommu_unit *unit);
 
-    /* Batched work: any number of calls to these three, then flush, which waits once. Per CPU, units may
-     * be mixed. An error of one device never stops the others: it is reported by `failed`. */
+    /* Batched work: any number of calls to these three, then flush, which waits once. Per CPU,
+     * units may be mixed. An error of one device never stops the others: it is reported by
+     * `failed`. */
     void (*invalidate)(const struct iommu_inval *inval);
     void (*respond)(struct iommu_device *dev, const struct iommu_page_request *last, bool success);
     enum hv_status (*flush)(void);
 
-    /* Look for page requests, faults and errors now, without an interrupt (timers, tests, drains). */
+    /* Look for page requests, faults and errors now, without an interrupt (timers, tests, drains).
+     */
     void (*poll)(void);
 };
 
-extern const struct iommu_ops iommu_vtd; /* Intel VT-d, scalable mode */
+extern const struct iommu_ops iommu_vtd;  /* Intel VT-d, scalable mode */
 extern const struct iommu_ops iommu_none; /* no hardware: every device HV_ENOTSUP */
 
 #endif

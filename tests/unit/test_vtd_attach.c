@@ -105,7 +105,8 @@ static void nested_on_rid_and_pasid(void **state)
     assert_int_equal(read_ok(BED_A, 9, 0x7f0000001000), 0x3001);
     assert_int_equal(read_ok(BED_B, 9, 0x7f0000001000), 0x3001);
     assert_int_equal(bed_read(BED_A, 9, 0x7f0000002000, &value), 0x71);
-    /* Two RIDs, two first stages, one second stage: no DID may be shared (the model would complain). */
+    /* Two RIDs, two first stages, one second stage: no DID may be shared (the model would
+     * complain). */
     assert_int_equal(attach(&a, PASID_RID, bed_nested(&s2, root)), HV_OK);
     assert_int_equal(attach(&b, PASID_RID, bed_nested(&s2, root2)), HV_OK);
     assert_int_equal(read_ok(BED_A, BED_NO_PASID, 0x7f0000001000), 0x3001);
@@ -124,8 +125,8 @@ static void every_replacement_is_clean(void **state)
     struct pt_freed freed = { 0 };
     assert_int_equal(pt_unmap(&pt2, PTADDR(va), PAGE_SIZE, &freed), HV_OK);
     pt_release(&pt2, &freed);
-    assert_int_equal(
-        pt_map(&pt2, PTADDR(va), PADDR(bed.ram.v + 0x8000), PAGE_SIZE, PT_R | PT_W), HV_OK);
+    assert_int_equal(pt_map(&pt2, PTADDR(va), PADDR(bed.ram.v + 0x8000), PAGE_SIZE, PT_R | PT_W),
+                     HV_OK);
     gpaddr_t root = bed_root(), root2 = bed_root();
     bed_map(root, va, 0x10000);
     bed_map(root2, va, 0x11000);
@@ -133,12 +134,9 @@ static void every_replacement_is_clean(void **state)
         struct iommu_target target;
         uint64_t value; /* 0: blocked */
     } kinds[] = {
-        { { .kind = IOMMU_BLOCKED }, 0 },
-        { bed_second(&s2), 0x4001 },
-        { bed_second(&other), 0x8001 },
-        { bed_nested(&s2, root), 0x10001 },
-        { bed_nested(&s2, root2), 0x11001 },
-        { bed_nested(&other, root), 0x10001 },
+        { { .kind = IOMMU_BLOCKED }, 0 },    { bed_second(&s2), 0x4001 },
+        { bed_second(&other), 0x8001 },      { bed_nested(&s2, root), 0x10001 },
+        { bed_nested(&s2, root2), 0x11001 }, { bed_nested(&other, root), 0x10001 },
     };
     static const uint32_t pasids[] = { PASID_RID, 3, 0xfffff };
     for (unsigned p = 0; p < ARRAY_SIZE(pasids); p++) {
@@ -245,8 +243,12 @@ static void first_stage_changes_are_seen(void **state)
         /* Not told yet: the model keeps what it may, or this test would show nothing. */
         assert_int_equal(read_ok(BED_A, on_bus, 0x1ff000), 0x20001);
         iommu_vtd.invalidate(&(struct iommu_inval){
-            .dev = &a, .pasid = pasid, .kind = kind, .leaf = true,
-            .address = IOVA(0x1ff000), .bytes = 5 * PAGE_SIZE,
+            .dev = &a,
+            .pasid = pasid,
+            .kind = kind,
+            .leaf = true,
+            .address = IOVA(0x1ff000),
+            .bytes = 5 * PAGE_SIZE,
         });
         assert_int_equal(iommu_vtd.flush(), HV_OK);
         for (uint64_t page = 0; page < 5; page++) {
@@ -297,7 +299,8 @@ static void second_stage_changes_are_seen(void **state)
     stop();
 }
 
-/* A device that goes and comes back finds nothing of what it had: not in the unit, not in its TLB. */
+/* A device that goes and comes back finds nothing of what it had: not in the unit, not in its TLB.
+ */
 static void removal_leaves_nothing(void **state)
 {
     uint64_t value;
@@ -397,7 +400,8 @@ static void out_of_memory_changes_nothing(void **state)
         }
     }
     assert_int_equal(status, HV_OK);
-    assert_in_range(n, 4, 8); /* device, its slot, context table, directory, table: each failed once */
+    assert_in_range(n, 4,
+                    8); /* device, its slot, context table, directory, table: each failed once */
     struct iommu_target t = bed_second(&s2);
     pages_fail_after(0);
     assert_int_equal(iommu_vtd.attach(&a, 0x12345, &t), HV_ENOMEM);
@@ -413,9 +417,9 @@ static void out_of_memory_changes_nothing(void **state)
     bed_stage2_gone(&pt, &s2);
 }
 
-/* 65,536 PASIDs on one device: the last costs what the first cost. Time on this platform is counted in
- * turns of loops and looks at the clock, so a scan would not show; the queue's tail writes and the
- * number of stores do. */
+/* 65,536 PASIDs on one device: the last costs what the first cost. Time on this platform is counted
+ * in turns of loops and looks at the clock, so a scan would not show; the queue's tail writes and
+ * the number of stores do. */
 static unsigned stores;
 
 static void count_store(void *ctx, uint64_t hpa, unsigned size)

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* VT-d: the invalidation queue: batches, a full ring, devices that do not answer, hardware that hangs. */
+/* VT-d: the invalidation queue: batches, a full ring, devices that do not answer, hardware that
+ * hangs. */
 #include "tests/unit/vtd_bed.h"
 
 #include "drivers/iommu/vtd/inval.h"
@@ -55,8 +56,12 @@ static void stop(void)
 static void invalidate(struct iommu_device *dev, uint64_t address, uint64_t bytes)
 {
     iommu_vtd.invalidate(&(struct iommu_inval){
-        .dev = dev, .pasid = 5, .kind = IOMMU_INVAL_RANGE, .leaf = true,
-        .address = IOVA(address), .bytes = bytes,
+        .dev = dev,
+        .pasid = 5,
+        .kind = IOMMU_INVAL_RANGE,
+        .leaf = true,
+        .address = IOVA(address),
+        .bytes = bytes,
     });
 }
 
@@ -180,7 +185,7 @@ static void a_silent_device_loses_itself_alone(void **state)
     assert_false(bed_ats_read(BED_B, 5, 0x100000, &value));
     assert_true(b.failed && !a.failed && !c.failed);
     assert_int_equal(bed.unanswered, 1); /* asked once, not for each descriptor */
-    assert_int_equal(bed.nfailed, 0); /* not from within a call */
+    assert_int_equal(bed.nfailed, 0);    /* not from within a call */
     iommu_vtd.poll();
     assert_int_equal(bed.nfailed, 1);
     assert_ptr_equal(bed.failed[0], &b);
@@ -244,7 +249,8 @@ static void silent_while_blocked(void **state)
     stop();
 }
 
-/* The queue is full of unfinished work when the device falls silent: the copies need all room there is. */
+/* The queue is full of unfinished work when the device falls silent: the copies need all room there
+ * is. */
 static void silent_with_a_full_ring(void **state)
 {
     uint64_t value;
@@ -275,7 +281,8 @@ static void a_hanging_unit_is_left(void **state)
     before = time_now();
     invalidate(&b, 0, PAGE_SIZE);
     assert_int_equal(iommu_vtd.flush(), HV_ETIMEDOUT);
-    assert_in_range((time_now() - before) / time_ticks_per_us(), 1, 100000); /* not a second again */
+    assert_in_range((time_now() - before) / time_ticks_per_us(), 1,
+                    100000);                         /* not a second again */
     for (unsigned i = 0; i < 2 * QUEUE_ENTRIES; i++) /* no room: said, not waited for */
         invalidate(&b, 0, PAGE_SIZE);
     assert_int_equal(iommu_vtd.flush(), HV_ETIMEDOUT);
@@ -393,7 +400,8 @@ static void device_tlb_sizes(void **state)
     stop();
 }
 
-/* Against the range itself: everything inside is covered, by one or two aligned blocks, at most fourfold. */
+/* Against the range itself: everything inside is covered, by one or two aligned blocks, at most
+ * fourfold. */
 static void ranges_are_covered(void **state)
 {
     uint64_t seed = 12345;
@@ -423,18 +431,12 @@ static void ranges_are_covered(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        bed_test(a_batch_waits_once),
-        bed_test(a_full_ring_makes_room),
-        bed_test(cpus_share_the_queue),
-        bed_test(a_silent_device_loses_itself_alone),
-        bed_test(two_silent_devices),
-        bed_test(silent_while_blocked),
-        bed_test(silent_with_a_full_ring),
-        bed_test(a_hanging_unit_is_left),
-        bed_test(a_refused_descriptor),
-        bed_test(order_of_descriptors),
-        bed_test(device_tlb_sizes),
-        bed_test(ranges_are_covered),
+        bed_test(a_batch_waits_once),      bed_test(a_full_ring_makes_room),
+        bed_test(cpus_share_the_queue),    bed_test(a_silent_device_loses_itself_alone),
+        bed_test(two_silent_devices),      bed_test(silent_while_blocked),
+        bed_test(silent_with_a_full_ring), bed_test(a_hanging_unit_is_left),
+        bed_test(a_refused_descriptor),    bed_test(order_of_descriptors),
+        bed_test(device_tlb_sizes),        bed_test(ranges_are_covered),
     };
     return cmocka_run_group_tests(tests, platform_setup, NULL);
 }

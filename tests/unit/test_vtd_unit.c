@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* VT-d: finding units, taking them over in whatever state, and units that differ: not snooping, caching
- * what is not present, without page-selective invalidation, without interrupt remapping. */
+/* VT-d: finding units, taking them over in whatever state, and units that differ: not snooping,
+ * caching what is not present, without page-selective invalidation, without interrupt remapping. */
 #include "tests/unit/vtd_bed.h"
 
 #include <string.h>
@@ -19,7 +19,8 @@ static enum hv_status probe(void)
     return iommu_vtd.probe(table, length, &bed_events);
 }
 
-/* Attach, change, invalidate, block: with right data each time. What every kind of unit must stand. */
+/* Attach, change, invalidate, block: with right data each time. What every kind of unit must stand.
+ */
 static void round_trip(void)
 {
     const uint64_t va = 0x7f0000345000;
@@ -43,8 +44,11 @@ static void round_trip(void)
     if (a.ats)
         assert_true(bed_ats_read(BED_A, 5, va, &value));
     bed_map(root, va, 0x11000);
-    iommu_vtd.invalidate(&(struct iommu_inval){
-        .dev = &a, .pasid = 5, .kind = IOMMU_INVAL_RANGE, .address = IOVA(va), .bytes = PAGE_SIZE });
+    iommu_vtd.invalidate(&(struct iommu_inval){ .dev = &a,
+                                                .pasid = 5,
+                                                .kind = IOMMU_INVAL_RANGE,
+                                                .address = IOVA(va),
+                                                .bytes = PAGE_SIZE });
     assert_int_equal(iommu_vtd.flush(), HV_OK);
     assert_int_equal(bed_read(BED_A, 5, va, &value), 0);
     assert_int_equal(value, 0x11001);
@@ -52,15 +56,16 @@ static void round_trip(void)
         assert_true(bed_ats_read(BED_A, 5, va, &value));
         assert_int_equal(value, 0x11001);
     }
-    assert_int_equal(iommu_vtd.stage2_changed(&s2, GPADDR(0), BED_RAM), HV_OK); /* beyond MAMV of some */
+    assert_int_equal(iommu_vtd.stage2_changed(&s2, GPADDR(0), BED_RAM),
+                     HV_OK); /* beyond MAMV of some */
     /* A page of the second stage goes and comes back elsewhere. */
     struct pt_freed freed = { 0 };
     assert_int_equal(pt_unmap(&pt, PTADDR(0x4000), PAGE_SIZE, &freed), HV_OK);
     assert_int_equal(iommu_vtd.stage2_changed(&s2, GPADDR(0x4000), PAGE_SIZE), HV_OK);
     pt_release(&pt, &freed);
     assert_int_equal(bed_read(BED_A, BED_NO_PASID, 0x4000, &value), 0x79);
-    assert_int_equal(
-        pt_map(&pt, PTADDR(0x4000), PADDR(bed.ram.v + 0x9000), PAGE_SIZE, PT_R | PT_W), HV_OK);
+    assert_int_equal(pt_map(&pt, PTADDR(0x4000), PADDR(bed.ram.v + 0x9000), PAGE_SIZE, PT_R | PT_W),
+                     HV_OK);
     if (iommu_vtd.caps(a.unit)->caching_mode)
         assert_int_equal(iommu_vtd.stage2_changed(&s2, GPADDR(0x4000), PAGE_SIZE), HV_OK);
     assert_int_equal(bed_read(BED_A, BED_NO_PASID, 0x4000, &value), 0);
@@ -122,9 +127,11 @@ static void sixteen_units(void **state)
     bed_map(root, 0x1000, 0x11000);
     struct iommu_device *const both[] = { &a, &far };
     for (unsigned i = 0; i < 2; i++)
-        iommu_vtd.invalidate(&(struct iommu_inval){ .dev = both[i], .pasid = 5,
+        iommu_vtd.invalidate(&(struct iommu_inval){ .dev = both[i],
+                                                    .pasid = 5,
                                                     .kind = IOMMU_INVAL_RANGE,
-                                                    .address = IOVA(0x1000), .bytes = PAGE_SIZE });
+                                                    .address = IOVA(0x1000),
+                                                    .bytes = PAGE_SIZE });
     assert_int_equal(iommu_vtd.flush(), HV_OK);
     for (unsigned i = 0; i < 2; i++) {
         assert_true(bed_ats_read(both[i]->rid, 5, 0x1000, &value));
@@ -181,10 +188,10 @@ static void lesser_units_serve(void **state)
         { 1ull << 42, 0, "PDS" },
         { 0, 1ull << 39 | 0x3full << 48, "PSI page-selective" },
         { 0, 0x3full << 48, "" }, /* MAMV: single pages only */
-        { 1ull << 41, 0, "" }, /* DIT */
-        { 1ull << 7, 0, "" },  /* SC */
-        { 0, 1ull << 63, "" }, /* ESRTPS */
-        { 1ull << 49, 0, "" }, /* RPS */
+        { 1ull << 41, 0, "" },    /* DIT */
+        { 1ull << 7, 0, "" },     /* SC */
+        { 0, 1ull << 63, "" },    /* ESRTPS */
+        { 1ull << 49, 0, "" },    /* RPS */
     };
     for (unsigned i = 0; i < ARRAY_SIZE(less); i++) {
         struct vtd_model_config config = bed_config();
@@ -203,7 +210,8 @@ static void unit_that_does_not_snoop(void **state)
 {
     (void)state;
     struct vtd_model_config config = bed_config();
-    config.ecap &= ~(1ull << 0 | 1ull << 48 | 1ull << 34 | 1ull << 45); /* C, SMPWCS and what needs it */
+    config.ecap &=
+        ~(1ull << 0 | 1ull << 48 | 1ull << 34 | 1ull << 45); /* C, SMPWCS and what needs it */
     bed.noncoherent = true;
     bed_start(&config, 1);
     assert_false(iommu_vtd.caps(iommu_vtd.unit(0))->coherent_tables);
@@ -323,7 +331,7 @@ static void found_on(void **state)
         bed.watch = true;
         assert_int_equal(iommu_vtd.start(), HV_OK);
         bed.watch = false;
-        assert_int_equal(bed.leaks, 0); /* at no moment */
+        assert_int_equal(bed.leaks, 0);              /* at no moment */
         while (bed.interrupts && bed.nfaults < 99) { /* forget the attempts */
             unsigned before = bed.nfaults;
             iommu_vtd.poll();
@@ -334,7 +342,8 @@ static void found_on(void **state)
             assert_int_not_equal(bed.fault[k].rid, 0x4242); /* firmware's is not ours to tell */
         bed.nfaults = 0;
         assert_int_equal(bed_read(BED_A, BED_NO_PASID, 0, &value), 0x39);
-        assert_int_equal(vtd_model_mmio_read(bed.model[0], 0x64, 4), 0); /* no range left protected */
+        assert_int_equal(vtd_model_mmio_read(bed.model[0], 0x64, 4),
+                         0); /* no range left protected */
         iommu_vtd.poll();
         assert_int_equal(bed.nfaults, 1); /* the one above, not the old one */
         round_trip();
@@ -372,7 +381,8 @@ static void faults_are_told(void **state)
     gpaddr_t root = bed_root();
     struct iommu_target t = bed_nested(&s2, root);
     assert_int_equal(iommu_vtd.attach(&a, 0x777, &t), HV_OK);
-    assert_int_equal(bed_write(BED_A, 0x777, 0x123456789000, 1), 0x80 - 0x0f); /* 71: FS not present */
+    assert_int_equal(bed_write(BED_A, 0x777, 0x123456789000, 1),
+                     0x80 - 0x0f); /* 71: FS not present */
     bed_interrupts();
     assert_int_equal(bed.nfaults, 1);
     const struct iommu_fault *f = &bed.fault[0];

@@ -12,7 +12,8 @@ struct bed bed;
 #define UNIT_BASE 0xfed90000ull
 #define UNIT_STEP 0x10000ull
 
-/* --- What the units reach ----------------------------------------------------------------------- */
+/* --- What the units reach -----------------------------------------------------------------------
+ */
 
 static bool noncoherent_line(uint64_t hpa);
 
@@ -81,7 +82,8 @@ void bed_interrupts(void)
     }
 }
 
-/* --- Device TLBs: entries stay until invalidated ------------------------------------------------- */
+/* --- Device TLBs: entries stay until invalidated -------------------------------------------------
+ */
 
 static struct atc {
     bool valid;
@@ -126,7 +128,9 @@ bool bed_ats_read(rid_t rid, int32_t pasid, uint64_t address, uint64_t *value)
             hit = a;
     }
     struct vtd_request req = {
-        .rid = rid, .pasid_present = pasid >= 0, .pasid = pasid >= 0 ? (uint32_t)pasid : 0,
+        .rid = rid,
+        .pasid_present = pasid >= 0,
+        .pasid = pasid >= 0 ? (uint32_t)pasid : 0,
         .addr = address & ~PAGE_MASK,
     };
     if (!hit) {
@@ -168,7 +172,8 @@ static const struct vtd_model_bus bus = {
     .complain = bus_complain,
 };
 
-/* --- Registers ----------------------------------------------------------------------------------- */
+/* --- Registers -----------------------------------------------------------------------------------
+ */
 
 static uint64_t reg_read(void *ctx, uint32_t offset, unsigned size)
 {
@@ -230,7 +235,8 @@ static void flushed(void *ctx, uint64_t hpa, uint64_t size)
     }
 }
 
-/* --- Functions ----------------------------------------------------------------------------------- */
+/* --- Functions -----------------------------------------------------------------------------------
+ */
 
 static const rid_t full_rids[] = { BED_A, BED_B, BED_C, BED_FAR };
 static struct platform_pci functions[5];
@@ -259,12 +265,13 @@ static void functions_make(void)
     }
 }
 
-/* --- The machine --------------------------------------------------------------------------------- */
+/* --- The machine ---------------------------------------------------------------------------------
+ */
 
 size_t bed_dmar(uint8_t table[4096])
 {
     memset(table, 0, 4096);
-    memcpy(table, "DMAR", 4);
+    platform_put(table, 0, 4, 0x52414d44); /* DMAR */
     table[8] = 1;
     table[36] = 45;
     size_t at = 48;
@@ -388,7 +395,9 @@ void bed_start(const struct vtd_model_config *config, unsigned units)
 void bed_add(struct iommu_device *dev, rid_t rid)
 {
     *dev = (struct iommu_device){
-        .rid = rid, .unit = iommu_vtd.unit_of(rid), .quota = &bed.quota,
+        .rid = rid,
+        .unit = iommu_vtd.unit_of(rid),
+        .quota = &bed.quota,
     };
     assert_int_equal(iommu_vtd.device_add(dev), HV_OK);
 }
@@ -396,8 +405,8 @@ void bed_add(struct iommu_device *dev, rid_t rid)
 void bed_stage2(struct pt *pt, struct iommu_stage2 *s2, struct iommu_unit *unit)
 {
     const struct iommu_caps *caps = iommu_vtd.caps(unit);
-    assert_int_equal(pt_create(pt, caps->second_stage_format, &bed.quota,
-                               caps->second_stage_levels, 0, !caps->coherent_tables),
+    assert_int_equal(pt_create(pt, caps->second_stage_format, &bed.quota, caps->second_stage_levels,
+                               0, !caps->coherent_tables),
                      HV_OK);
     assert_int_equal(pt_map(pt, PTADDR(0), bed.ram, BED_RAM, PT_R | PT_W), HV_OK);
     assert_int_equal(iommu_vtd.stage2_create(unit, pt, s2), HV_OK);
@@ -409,7 +418,8 @@ void bed_stage2_gone(struct pt *pt, struct iommu_stage2 *s2)
     pt_destroy(pt);
 }
 
-/* --- The guest ------------------------------------------------------------------------------------ */
+/* --- The guest
+ * ------------------------------------------------------------------------------------ */
 
 static uint64_t table_next;
 
@@ -447,8 +457,11 @@ void bed_map(gpaddr_t root, uint64_t va, uint64_t gpa)
 static uint8_t dma(rid_t rid, int32_t pasid, uint64_t address, uint64_t *value, enum vtd_access how)
 {
     struct vtd_request req = {
-        .rid = rid, .pasid_present = pasid >= 0, .pasid = pasid >= 0 ? (uint32_t)pasid : 0,
-        .access = how, .addr = address,
+        .rid = rid,
+        .pasid_present = pasid >= 0,
+        .pasid = pasid >= 0 ? (uint32_t)pasid : 0,
+        .access = how,
+        .addr = address,
     };
     return vtd_model_dma(model_of(rid), &req, value, 8);
 }
@@ -468,7 +481,8 @@ void bed_page_request(rid_t rid, int32_t pasid, uint64_t address, uint16_t group
     bed_page_message(rid, pasid, address, group, last, true);
 }
 
-void bed_page_message(rid_t rid, int32_t pasid, uint64_t address, uint16_t group, bool last, bool read)
+void bed_page_message(rid_t rid, int32_t pasid, uint64_t address, uint16_t group, bool last,
+                      bool read)
 {
     vtd_model_page_request(model_of(rid), &(struct vtd_page_request){
                                               .rid = rid,

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * A machine for tests of the VT-d driver: the model as its units, functions with ATS, PRI and PASID and
- * a device TLB each, a guest's memory and first stage. Every complaint of the model fails the test.
+ * A machine for tests of the VT-d driver: the model as its units, functions with ATS, PRI and PASID
+ * and a device TLB each, a guest's memory and first stage. Every complaint of the model fails the
+ * test.
  */
 #ifndef TESTS_UNIT_VTD_BED_H
 #define TESTS_UNIT_VTD_BED_H
@@ -10,14 +11,14 @@
 #include "tests/model/vtd_model.h"
 #include "tests/platform/platform.h"
 
-#define BED_RAM (16ull << 20) /* of the guest, from guest-physical 0 */
+#define BED_RAM      (16ull << 20) /* of the guest, from guest-physical 0 */
 #define BED_NO_PASID (-1)
 
-#define BED_A 0x0100u /* three full functions behind unit 0 */
-#define BED_B 0x0108u
-#define BED_C 0x0210u
+#define BED_A     0x0100u /* three full functions behind unit 0 */
+#define BED_B     0x0108u
+#define BED_C     0x0210u
 #define BED_PLAIN 0x0300u /* no extended capabilities */
-#define BED_FAR 0x8000u   /* behind unit 1, if there is one */
+#define BED_FAR   0x8000u /* behind unit 1, if there is one */
 
 struct bed_response {
     uint16_t rid, prgi;
@@ -28,17 +29,17 @@ struct bed_response {
 struct bed {
     struct vtd_model *model[IOMMU_UNITS_MAX];
     unsigned units;
-    bool silent[65536];      /* this device's TLB does not answer */
-    bool dead;               /* register reads of completion never change: hardware hangs */
-    bool noncoherent;        /* complain when hardware reads a line that was stored and not flushed */
+    bool silent[65536]; /* this device's TLB does not answer */
+    bool dead;          /* register reads of completion never change: hardware hangs */
+    bool noncoherent;   /* complain when hardware reads a line that was stored and not flushed */
     unsigned unflushed;
     unsigned complaints_wanted; /* what a test provokes on purpose */
     unsigned tlb_invalidations, interrupts;
-    unsigned unanswered;     /* invalidations that silent devices got */
+    unsigned unanswered;                  /* invalidations that silent devices got */
     uint64_t tlb_address[8], tlb_size[8]; /* the last ones, modulo 8 */
-    bool watch;              /* after each register write, see whether DMA passes */
+    bool watch;                           /* after each register write, see whether DMA passes */
     unsigned leaks;
-    uint64_t tail_writes;    /* of IQT */
+    uint64_t tail_writes; /* of IQT */
     struct bed_response response[4096];
     unsigned nresponses;
     struct iommu_page_request request[4096];
@@ -74,14 +75,16 @@ void bed_stage2_gone(struct pt *pt, struct iommu_stage2 *s2);
 gpaddr_t bed_root(void);
 void bed_map(gpaddr_t root, uint64_t va, uint64_t gpa); /* gpa 0: not present */
 
-/* One DMA read of 8 bytes. Each page of the guest starts with its own address + 1, unless written. */
+/* One DMA read of 8 bytes. Each page of the guest starts with its own address + 1, unless written.
+ */
 uint8_t bed_read(rid_t rid, int32_t pasid, uint64_t address, uint64_t *value);
 uint8_t bed_write(rid_t rid, int32_t pasid, uint64_t address, uint64_t value);
 /* The same through the function's device TLB, which keeps what it got. false: no translation. */
 bool bed_ats_read(rid_t rid, int32_t pasid, uint64_t address, uint64_t *value);
 
 /* A stop marker is a request with neither. */
-void bed_page_message(rid_t rid, int32_t pasid, uint64_t address, uint16_t group, bool last, bool read);
+void bed_page_message(rid_t rid, int32_t pasid, uint64_t address, uint16_t group, bool last,
+                      bool read);
 void bed_page_request(rid_t rid, int32_t pasid, uint64_t address, uint16_t group, bool last);
 /* Deliver interrupts that the units sent. */
 void bed_interrupts(void);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Batched work: invalidations and answers go into the queues at once, one wait for all at the end. */
+/* Batched work: invalidations and answers go into the queues at once, one wait for all at the end.
+ */
 #include "drivers/iommu/vtd/batch.h"
 
 #include "drivers/iommu/vtd/inval_build.h"
@@ -142,8 +143,7 @@ void vtd_batch_respond(struct iommu_device *dev, const struct iommu_page_request
     struct vtd_desc d = vtd_desc_response(last->rid, last->pasid_present, last->pasid, last->group,
                                           success ? 0 : 1);
     struct batch *b = &batches[cpu_index()];
-    enum hv_status status =
-        vtd_queue_put_inline(v->unit, &d, 1, &b->first[v->unit->caps.index]);
+    enum hv_status status = vtd_queue_put_inline(v->unit, &d, 1, &b->first[v->unit->caps.index]);
     if (__builtin_expect(status != HV_OK, 0))
         note(b, status);
 }

@@ -6,7 +6,8 @@
 #include "drivers/iommu/iommu.h"
 
 void vtd_batch_invalidate(const struct iommu_inval *inval);
-void vtd_batch_respond(struct iommu_device *dev, const struct iommu_page_request *last, bool success);
+void vtd_batch_respond(struct iommu_device *dev, const struct iommu_page_request *last,
+                       bool success);
 enum hv_status vtd_batch_flush(void);
 
 struct iommu_unit *vtd_unit(unsigned index); /* vtd.c */

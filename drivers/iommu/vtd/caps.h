@@ -16,9 +16,9 @@ struct vtd_caps {
     bool caching_mode;   /* CM: what is not present may be cached */
     bool page_selective; /* PSI: type 2 by page */
     bool device_tlb, page_requests, page_request_drain, nested;
-    bool throttle;       /* DIT: device-TLB descriptors name the physical function */
+    bool throttle; /* DIT: device-TLB descriptors name the physical function */
     bool remap_interrupts, x2apic_interrupts;
-    bool root_flushes;   /* ESRTPS: SRTP flushes, and the table mode may change while enabled */
+    bool root_flushes; /* ESRTPS: SRTP flushes, and the table mode may change while enabled */
     bool protected_low, protected_high;
     uint8_t did_bits, mask_max, pasid_bits;
     uint32_t fault_offset, fault_count;
@@ -28,7 +28,8 @@ struct vtd_caps {
 void vtd_caps_decode(uint32_t version, uint64_t cap, uint64_t ecap, struct vtd_caps *out);
 /* What the contract wants to know. @name and @index are set by the caller. */
 void vtd_caps_publish(const struct vtd_caps *hw, struct iommu_caps *out);
-/* Log each missing capability with the unit's name. HV_ENOTSUP if the driver cannot do without one. */
+/* Log each missing capability with the unit's name. HV_ENOTSUP if the driver cannot do without one.
+ */
 enum hv_status vtd_caps_check(const struct vtd_caps *hw, const char *name);
 
 #endif

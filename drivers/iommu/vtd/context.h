@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Root table and scalable-mode context entries (9.2, 9.4). A root entry, once set, stays; the tables it
- * points to are Sluice's own. A context entry exists for a device from device_add to device_remove.
+ * Root table and scalable-mode context entries (9.2, 9.4). A root entry, once set, stays; the
+ * tables it points to are Sluice's own. A context entry exists for a device from device_add to
+ * device_remove.
  */
 #ifndef DRIVERS_IOMMU_VTD_CONTEXT_H
 #define DRIVERS_IOMMU_VTD_CONTEXT_H

@@ -81,13 +81,13 @@ static inline struct vtd_desc vtd_desc_piotlb_pasid(uint32_t did, uint32_t pasid
 static inline struct vtd_desc vtd_desc_piotlb_pages(uint32_t did, uint32_t pasid, uint64_t base,
                                                     unsigned mask, bool leaf)
 {
-    return (struct vtd_desc){
-        (uint64_t)pasid << 32 | (uint64_t)did << 16 | 3 << 4 | VTD_TYPE_PIOTLB,
-        base | mask | (leaf ? VTD_AM_IH : 0)
-    };
+    return (struct vtd_desc){ (uint64_t)pasid << 32 | (uint64_t)did << 16 | 3 << 4 |
+                                  VTD_TYPE_PIOTLB,
+                              base | mask | (leaf ? VTD_AM_IH : 0) };
 }
 
-/* Device-TLB range of 2^mask pages: the lowest zero bit from 12 up tells the size (PCIe 10.2.3.2). */
+/* Device-TLB range of 2^mask pages: the lowest zero bit from 12 up tells the size (PCIe 10.2.3.2).
+ */
 static inline uint64_t vtd_dtlb_range(uint64_t base, unsigned mask)
 {
     return base | (((1ull << mask) - 1) >> 1) << PAGE_SHIFT;
@@ -105,13 +105,11 @@ static inline struct vtd_desc vtd_desc_dtlb_all(rid_t rid, uint64_t key)
     return (struct vtd_desc){ key | (uint64_t)rid << 32 | VTD_TYPE_DTLB, VTD_DTLB_ALL | 1 };
 }
 
-static inline struct vtd_desc vtd_desc_pdtlb(rid_t rid, uint64_t key, uint32_t pasid,
-                                             uint64_t base, unsigned mask)
+static inline struct vtd_desc vtd_desc_pdtlb(rid_t rid, uint64_t key, uint32_t pasid, uint64_t base,
+                                             unsigned mask)
 {
-    return (struct vtd_desc){
-        key | (uint64_t)pasid << 32 | (uint64_t)rid << 16 | VTD_TYPE_PDTLB,
-        vtd_dtlb_range(base, mask) | (uint64_t)(mask != 0) << 11
-    };
+    return (struct vtd_desc){ key | (uint64_t)pasid << 32 | (uint64_t)rid << 16 | VTD_TYPE_PDTLB,
+                              vtd_dtlb_range(base, mask) | (uint64_t)(mask != 0) << 11 };
 }
 
 static inline struct vtd_desc vtd_desc_pdtlb_all(rid_t rid, uint64_t key, uint32_t pasid)

@@ -32,10 +32,10 @@ static void caps_fill(struct iommu_device *dev, struct vtd_device *v)
     dev->pasid_bits = v->pci.pasid_bits < hw->pasid_bits ? v->pci.pasid_bits : hw->pasid_bits;
     dev->ats = hw->device_tlb && v->pci.ats;
     dev->pri_pasid_required = v->pci.pri_pasid;
-    /* Responses carry the PASID of the request; a function with PASID that cannot take that is undefined
-     * behaviour (PCIe 10.5.2.3). */
-    dev->pri = dev->ats && hw->page_requests && v->pci.pri &&
-               (!dev->pasid_bits || v->pci.pri_pasid);
+    /* Responses carry the PASID of the request; a function with PASID that cannot take that is
+     * undefined behaviour (PCIe 10.5.2.3). */
+    dev->pri =
+        dev->ats && hw->page_requests && v->pci.pri && (!dev->pasid_bits || v->pci.pri_pasid);
     dev->pri_capacity = dev->pri ? v->pci.pri_capacity : 0;
     dev->failed = false;
     v->ats = dev->ats;

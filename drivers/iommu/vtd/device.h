@@ -23,18 +23,18 @@ struct vtd_device {
     struct vtd_device *next, *next_failed;
     struct pcicaps pci;
     rid_t rid;
-    bool ats;              /* on: the device TLB has to be told */
-    _Atomic bool failed;   /* cut off: context entry not present for good */
-    _Atomic bool pri;      /* page requests on */
-    enum hv_status why;    /* of failed */
-    uint16_t outstanding;  /* page requests promised */
+    bool ats;                /* on: the device TLB has to be told */
+    _Atomic bool failed;     /* cut off: context entry not present for good */
+    _Atomic bool pri;        /* page requests on */
+    enum hv_status why;      /* of failed */
+    uint16_t outstanding;    /* page requests promised */
     uint64_t key, pasid_key; /* vtd_inval_device_key */
-    uint64_t *context;     /* its context entry, four qwords */
-    uint64_t *dir;         /* PASID directory */
+    uint64_t *context;       /* its context entry, four qwords */
+    uint64_t *dir;           /* PASID directory */
     uint32_t dir_entries;
     uint8_t dir_order, dir_pdts;
-    uint32_t rid_did;      /* for nesting on the RID; 0: none yet */
-    uint32_t rid_stage2;   /* id of the second stage under the RID; 0: none */
+    uint32_t rid_did;    /* for nesting on the RID; 0: none yet */
+    uint32_t rid_stage2; /* id of the second stage under the RID; 0: none */
     bool rid_nested;
     uint32_t nuses;
     struct vtd_use use[VTD_USES_MAX];
@@ -45,8 +45,10 @@ void vtd_device_remove(struct iommu_device *dev);
 enum hv_status vtd_page_requests_on(struct iommu_device *dev, uint16_t outstanding);
 void vtd_page_requests_off(struct iommu_device *dev);
 
-/* With queue.lock held: block the whole device by its context entry and note it for vtd_device_report.
- * @desc: the invalidations to be put into the queue. @return how many; 0: it was cut off already. */
+/* With queue.lock held: block the whole device by its context entry and note it for
+ * vtd_device_report.
+ * @desc: the invalidations to be put into the queue. @return how many; 0: it was cut off already.
+ */
 unsigned vtd_device_cut(struct vtd_device *v, enum hv_status why, struct vtd_desc *desc);
 /* Without the lock: the same, and wait. */
 void vtd_device_fail(struct vtd_device *v, enum hv_status why);

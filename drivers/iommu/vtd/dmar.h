@@ -29,8 +29,8 @@ struct dmar {
     unsigned nclaims;
 };
 
-/* @return HV_OK; HV_ENODEV no table or no unit in it; HV_EINVAL what cannot be right; HV_ENOTSUP more
- * units or scopes than there is room for: a unit left alone would let its devices through. */
+/* @return HV_OK; HV_ENODEV no table or no unit in it; HV_EINVAL what cannot be right; HV_ENOTSUP
+ * more units or scopes than there is room for: a unit left alone would let its devices through. */
 enum hv_status vtd_dmar_parse(const void *table, size_t length, struct dmar *out);
 /* Index of the unit in front of @rid (segment 0), or -1. */
 int vtd_dmar_unit_of(const struct dmar *dmar, rid_t rid);

@@ -62,8 +62,7 @@ static bool table_fits(const struct iommu_unit *unit, const struct pt *t)
 {
     return t->format == unit->caps.second_stage_format && t->root && t->levels >= 3 &&
            t->levels <= 5 && unit->hw.cap >> (8 + t->levels - 2) & 1 && /* SAGAW */
-           !(t->large & ~unit->caps.second_stage_large) &&
-           (t->flush || unit->caps.coherent_tables);
+           !(t->large & ~unit->caps.second_stage_large) && (t->flush || unit->caps.coherent_tables);
 }
 
 enum hv_status vtd_stage2_create(struct iommu_unit *unit, const struct pt *table,
@@ -86,7 +85,8 @@ void vtd_stage2_destroy(struct iommu_stage2 *s)
 }
 
 /* One device under a changed second stage: its own id for a nested RID, then its TLB. What a nested
- * PASID has cached is found under addresses of the guest's first stage, which we do not know: all. */
+ * PASID has cached is found under addresses of the guest's first stage, which we do not know: all.
+ */
 static enum hv_status device_changed(struct vtd_device *v, uint32_t id, struct vtd_inval_args args,
                                      uint64_t *first)
 {
@@ -101,8 +101,8 @@ static enum hv_status device_changed(struct vtd_device *v, uint32_t id, struct v
     if (status || !v->ats || v->failed)
         return status;
     if (rid)
-        status = vtd_inval_put(v->rid_nested ? VTD_DEVICE_TLB_ALL : VTD_DEVICE_TLB_PAGES, &args,
-                               first);
+        status =
+            vtd_inval_put(v->rid_nested ? VTD_DEVICE_TLB_ALL : VTD_DEVICE_TLB_PAGES, &args, first);
     if (status || !use)
         return status;
     if (v->pci.global_invalidate)
@@ -110,8 +110,8 @@ static enum hv_status device_changed(struct vtd_device *v, uint32_t id, struct v
                              &args, first);
     /* A device that cannot be told "all PASIDs" gets one message for each. */
     for (args.pasid = 1; !status && vtd_pasid_next(v, id, &args.pasid); args.pasid++)
-        status = vtd_inval_put(use->nested ? VTD_DEVICE_TLB_ALL : VTD_DEVICE_TLB_PAGES, &args,
-                               first);
+        status =
+            vtd_inval_put(use->nested ? VTD_DEVICE_TLB_ALL : VTD_DEVICE_TLB_PAGES, &args, first);
     return status;
 }
 
@@ -119,7 +119,10 @@ enum hv_status vtd_stage2_changed(struct iommu_stage2 *s, gpaddr_t base, uint64_
 {
     struct iommu_unit *unit = s->unit;
     struct vtd_inval_args args = {
-        .unit = unit, .did = s->id, .base = base.v, .bytes = bytes,
+        .unit = unit,
+        .did = s->id,
+        .base = base.v,
+        .bytes = bytes,
     };
     uint64_t first = 0;
     enum hv_status status = vtd_inval_put(VTD_SECOND_STAGE_CHANGED, &args, &first);

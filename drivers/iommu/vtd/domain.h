@@ -2,10 +2,10 @@
 /*
  * Domain ids, and second stages as a unit knows them (6.2.3.1).
  *
- * Caches are tagged with the domain id, so: one id names one second-stage table for its life; the nested
- * entries over it share it, but for PASID_RID, where every device nests with an id of its own (else two
- * devices would have different first stages under one (id, PASID)). Id 0 is hardware's, for what it
- * could not translate. An id is flushed before it is given back.
+ * Caches are tagged with the domain id, so: one id names one second-stage table for its life; the
+ * nested entries over it share it, but for PASID_RID, where every device nests with an id of its
+ * own (else two devices would have different first stages under one (id, PASID)). Id 0 is
+ * hardware's, for what it could not translate. An id is flushed before it is given back.
  */
 #ifndef DRIVERS_IOMMU_VTD_DOMAIN_H
 #define DRIVERS_IOMMU_VTD_DOMAIN_H

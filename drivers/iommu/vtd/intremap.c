@@ -21,8 +21,8 @@ enum hv_status vtd_intremap_start(struct iommu_unit *unit)
     status = vtd_unit_command(unit, GCMD_IRE, false);
     if (status)
         return status;
-    reg_write64(unit->regs, VTD_IRTA, virt_to_phys(table).v | TABLE_256 |
-                                          (unit->hw.x2apic_interrupts ? IRTA_EIME : 0));
+    reg_write64(unit->regs, VTD_IRTA,
+                virt_to_phys(table).v | TABLE_256 | (unit->hw.x2apic_interrupts ? IRTA_EIME : 0));
     struct vtd_inval_args args = { .unit = unit };
     status = vtd_unit_command(unit, GCMD_SIRTP, true);
     if (!status)

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Interrupt remapping (chapter 5): on, with a table in which nothing is present and compatibility format
- * refused, so that no device can raise a vector of the host. Events of the units are never remapped.
+ * Interrupt remapping (chapter 5): on, with a table in which nothing is present and compatibility
+ * format refused, so that no device can raise a vector of the host. Events of the units are never
+ * remapped.
  */
 #ifndef DRIVERS_IOMMU_VTD_INTREMAP_H
 #define DRIVERS_IOMMU_VTD_INTREMAP_H

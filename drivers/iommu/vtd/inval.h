@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * What each change of a structure must invalidate, and in which order: one table (Table 28, 6.5.2.12).
+ * What each change of a structure must invalidate, and in which order: one table (Table
+ * 28, 6.5.2.12).
  */
 #ifndef DRIVERS_IOMMU_VTD_INVAL_H
 #define DRIVERS_IOMMU_VTD_INVAL_H
@@ -10,24 +11,24 @@
 struct vtd_device;
 
 enum vtd_change {
-    VTD_ROOT_SET,                 /* a new root table */
-    VTD_CONTEXT_SET,              /* context entry present now; only if CM = 1 */
-    VTD_CONTEXT_CHANGED,          /* changed or not present now; then VTD_CONTEXT_DOMAIN for each id */
-    VTD_CONTEXT_DOMAIN,           /* an id the device used */
-    VTD_DEVICE_CUT,               /* context entry not present now, device not to be spoken to */
-    VTD_PASID_SET,                /* PASID entry present now; only if CM = 1 */
-    VTD_PASID_CHANGED,            /* one 16-byte piece of a present entry replaced */
-    VTD_PASID_CLEARED,            /* not present now; it was second stage or nested */
-    VTD_DOMAIN_FREED,             /* an id is to be used for something else */
-    VTD_FIRST_STAGE_CHANGED,      /* pages of a first stage */
-    VTD_FIRST_STAGE_REPLACED,     /* all of one first stage */
-    VTD_DOMAIN_CHANGED,           /* all first stages under an id; then the TLBs of its devices */
-    VTD_SECOND_STAGE_CHANGED,     /* pages of a second stage; then the TLBs of its devices: */
-    VTD_DEVICE_TLB_PAGES,         /* one PASID (0: RID) */
+    VTD_ROOT_SET,             /* a new root table */
+    VTD_CONTEXT_SET,          /* context entry present now; only if CM = 1 */
+    VTD_CONTEXT_CHANGED,      /* changed or not present now; then VTD_CONTEXT_DOMAIN for each id */
+    VTD_CONTEXT_DOMAIN,       /* an id the device used */
+    VTD_DEVICE_CUT,           /* context entry not present now, device not to be spoken to */
+    VTD_PASID_SET,            /* PASID entry present now; only if CM = 1 */
+    VTD_PASID_CHANGED,        /* one 16-byte piece of a present entry replaced */
+    VTD_PASID_CLEARED,        /* not present now; it was second stage or nested */
+    VTD_DOMAIN_FREED,         /* an id is to be used for something else */
+    VTD_FIRST_STAGE_CHANGED,  /* pages of a first stage */
+    VTD_FIRST_STAGE_REPLACED, /* all of one first stage */
+    VTD_DOMAIN_CHANGED,       /* all first stages under an id; then the TLBs of its devices */
+    VTD_SECOND_STAGE_CHANGED, /* pages of a second stage; then the TLBs of its devices: */
+    VTD_DEVICE_TLB_PAGES,     /* one PASID (0: RID) */
     VTD_DEVICE_TLB_ALL,
-    VTD_DEVICE_TLB_EVERY_PAGES,   /* every PASID */
+    VTD_DEVICE_TLB_EVERY_PAGES, /* every PASID */
     VTD_DEVICE_TLB_EVERY_ALL,
-    VTD_INTERRUPTS_CHANGED,       /* interrupt table */
+    VTD_INTERRUPTS_CHANGED, /* interrupt table */
 };
 
 struct vtd_inval_args {
@@ -50,8 +51,8 @@ enum hv_status vtd_inval_put(enum vtd_change change, const struct vtd_inval_args
 /* Append, submit, wait. */
 enum hv_status vtd_inval_run(enum vtd_change change, const struct vtd_inval_args *args, bool drain);
 
-/* The fewest aligned power-of-two blocks of pages that cover [base, base + bytes) without being more than
- * four times as large: one or two. Beyond 2^36 pages: 0, take everything. */
+/* The fewest aligned power-of-two blocks of pages that cover [base, base + bytes) without being
+ * more than four times as large: one or two. Beyond 2^36 pages: 0, take everything. */
 struct vtd_block {
     uint64_t base;
     unsigned mask; /* 2^mask pages */

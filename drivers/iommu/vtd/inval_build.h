@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The table of what each change must invalidate, and the list of descriptors it gives: inline, so that
- * for a constant change the table folds away. The rows follow Table 28; order within a row follows
- * 6.5.2.12: context before PASID cache before IOTLB before device TLB. Hardware keeps a device-TLB
- * descriptor without PASID behind those of type 2 but not of type 6: there a fence stands between.
+ * The table of what each change must invalidate, and the list of descriptors it gives: inline, so
+ * that for a constant change the table folds away. The rows follow Table 28; order within a row
+ * follows 6.5.2.12: context before PASID cache before IOTLB before device TLB. Hardware keeps a
+ * device-TLB descriptor without PASID behind those of type 2 but not of type 6: there a fence
+ * stands between.
  */
 #ifndef DRIVERS_IOMMU_VTD_INVAL_BUILD_H
 #define DRIVERS_IOMMU_VTD_INVAL_BUILD_H
@@ -20,14 +21,14 @@ enum vtd_step : uint8_t {
     PASID_GLOBAL,
     PASID_DOMAIN,
     PASID_ONE,
-    PASID_ONE_ABSENT,  /* cached as not present: under id 0 (6.2.3) */
+    PASID_ONE_ABSENT, /* cached as not present: under id 0 (6.2.3) */
     IOTLB_GLOBAL,
     IOTLB_DOMAIN,
-    IOTLB_ABSENT,      /* likewise */
+    IOTLB_ABSENT, /* likewise */
     IOTLB_PAGES,
     PIOTLB_ONE,
     PIOTLB_PAGES,
-    DTLB_ALL,          /* of the one PASID or the RID */
+    DTLB_ALL, /* of the one PASID or the RID */
     DTLB_PAGES,
     DTLB_EVERY_PAGES,
     DTLB_EVERY_ALL,
@@ -95,7 +96,8 @@ VTD_HOT struct vtd_desc vtd_dtlb_block(const struct vtd_inval_args *a, struct vt
                     : vtd_desc_dtlb(v->rid, v->key, b.base, b.mask);
 }
 
-static inline struct vtd_desc vtd_dtlb_every_block(const struct vtd_inval_args *a, struct vtd_block b)
+static inline struct vtd_desc vtd_dtlb_every_block(const struct vtd_inval_args *a,
+                                                   struct vtd_block b)
 {
     const struct vtd_device *v = a->device;
     return vtd_desc_pdtlb_every(v->rid, v->pasid_key,
@@ -107,10 +109,11 @@ static inline struct vtd_desc vtd_dtlb_every_all(const struct vtd_inval_args *a)
     return vtd_desc_pdtlb_every(a->device->rid, a->device->pasid_key, VTD_DTLB_ALL | 1 << 11);
 }
 
-/* The descriptors of one step; the range, if there is one, in @b[0..nb). Always inline: with a constant
- * step the switch folds away, and one page of a first stage costs a few dozen instructions. */
-VTD_HOT unsigned vtd_inval_step(enum vtd_step step, const struct vtd_inval_args *a, const struct vtd_block *b, unsigned nb,
-          struct vtd_desc *out)
+/* The descriptors of one step; the range, if there is one, in @b[0..nb). Always inline: with a
+ * constant step the switch folds away, and one page of a first stage costs a few dozen
+ * instructions. */
+VTD_HOT unsigned vtd_inval_step(enum vtd_step step, const struct vtd_inval_args *a,
+                                const struct vtd_block *b, unsigned nb, struct vtd_desc *out)
 {
     const struct vtd_caps *hw = &a->unit->hw;
     unsigned n = 0;
@@ -164,7 +167,7 @@ static inline bool vtd_step_is_dtlb(enum vtd_step step)
 }
 
 VTD_HOT unsigned vtd_inval_nth(unsigned i, enum vtd_change change, const struct vtd_inval_args *a,
-              const struct vtd_block *b, unsigned nb, struct vtd_desc *out)
+                               const struct vtd_block *b, unsigned nb, struct vtd_desc *out)
 {
     enum vtd_step step = vtd_inval_table[change][i];
     enum vtd_step before = i ? vtd_inval_table[change][i - 1] : END;
@@ -180,8 +183,8 @@ VTD_HOT unsigned vtd_inval_nth(unsigned i, enum vtd_change change, const struct 
 }
 
 /* Written out: compilers unroll too late to fold the table. */
-VTD_HOT unsigned vtd_inval_build(enum vtd_change change, const struct vtd_inval_args *a, const struct vtd_block *b,
-                unsigned nb, struct vtd_desc *out)
+VTD_HOT unsigned vtd_inval_build(enum vtd_change change, const struct vtd_inval_args *a,
+                                 const struct vtd_block *b, unsigned nb, struct vtd_desc *out)
 {
     static_assert(VTD_STEPS == 4);
     unsigned n = vtd_inval_nth(0, change, a, b, nb, out);

@@ -4,8 +4,8 @@
  *
  * Hardware fetches a 64-byte entry as four 16-byte pieces at different times. So a present entry is
  * changed in place only if one piece differs, with one 16-byte store, and, if that piece holds the
- * second-stage pointer, only together with another domain id. Any other change goes through not present:
- * clear, invalidate, wait, set.
+ * second-stage pointer, only together with another domain id. Any other change goes through not
+ * present: clear, invalidate, wait, set.
  */
 #include "drivers/iommu/vtd/pasid.h"
 
@@ -16,12 +16,12 @@
 #include "hv/log.h"
 
 enum : uint64_t {
-    AW_SHIFT = 2,         /* q0: levels - 2 */
+    AW_SHIFT = 2, /* q0: levels - 2 */
     PGTT_SECOND = 2 << 6,
     PGTT_NESTED = 3 << 6,
-    PWSNP = 1 << 23,      /* q1: page walks are snooped */
-    PGSNP = 1 << 24,      /* q1: so are the final pages */
-    FSPM_SHIFT = 2,       /* q2: levels - 4 */
+    PWSNP = 1 << 23, /* q1: page walks are snooped */
+    PGSNP = 1 << 24, /* q1: so are the final pages */
+    FSPM_SHIFT = 2,  /* q2: levels - 4 */
 };
 
 enum hv_status vtd_pasid_tables_make(struct vtd_device *v)
@@ -173,16 +173,23 @@ static enum hv_status entry_set(struct vtd_device *v, uint32_t pasid, uint64_t *
     if (!v->unit->hw.caching_mode)
         return HV_OK;
     struct vtd_inval_args args = {
-        .unit = v->unit, .device = v, .did = vtd_pasid_did(with), .pasid = pasid,
+        .unit = v->unit,
+        .device = v,
+        .did = vtd_pasid_did(with),
+        .pasid = pasid,
     };
     return vtd_inval_run(VTD_PASID_SET, &args, false);
 }
 
-/* P off in one store, and nothing left in any cache. The rest of the entry stays until it is set again. */
+/* P off in one store, and nothing left in any cache. The rest of the entry stays until it is set
+ * again. */
 static enum hv_status entry_clear(struct vtd_device *v, uint32_t pasid, uint64_t *e, bool drain)
 {
     struct vtd_inval_args args = {
-        .unit = v->unit, .device = v, .did = vtd_pasid_did(e), .pasid = pasid,
+        .unit = v->unit,
+        .device = v,
+        .did = vtd_pasid_did(e),
+        .pasid = pasid,
     };
     store64(&e[0], e[0] & ~PASID_PRESENT);
     vtd_unit_flush(v->unit, e, 64);
@@ -212,7 +219,10 @@ static enum hv_status entry_replace(struct vtd_device *v, uint32_t pasid, uint64
         return status ? status : entry_set(v, pasid, e, with);
     }
     struct vtd_inval_args args = {
-        .unit = v->unit, .device = v, .did = vtd_pasid_did(e), .pasid = pasid,
+        .unit = v->unit,
+        .device = v,
+        .did = vtd_pasid_did(e),
+        .pasid = pasid,
     };
     store128(&e[2 * piece], with[2 * piece], with[2 * piece + 1]);
     vtd_unit_flush(v->unit, e, 64);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * PASID directory and tables of a device (9.5, 9.6), and the change of what a PASID translates through.
- * Tables are made as they are needed, charged to the device's quota, and stay until the device goes.
+ * PASID directory and tables of a device (9.5, 9.6), and the change of what a PASID translates
+ * through. Tables are made as they are needed, charged to the device's quota, and stay until the
+ * device goes.
  */
 #ifndef DRIVERS_IOMMU_VTD_PASID_H
 #define DRIVERS_IOMMU_VTD_PASID_H
@@ -12,7 +13,8 @@
 #define PASID_ENTRY_QWORDS 8u
 #define PASID_PRESENT      1ull
 
-/* Directory for all PASIDs of the device, and the table that holds the RID's. HV_EQUOTA, HV_ENOMEM. */
+/* Directory for all PASIDs of the device, and the table that holds the RID's. HV_EQUOTA, HV_ENOMEM.
+ */
 enum hv_status vtd_pasid_tables_make(struct vtd_device *v);
 void vtd_pasid_tables_free(struct vtd_device *v);
 

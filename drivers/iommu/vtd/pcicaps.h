@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The capabilities of a PCI function that VT-d works with: PASID, ATS, PRI. Order of use: PASID on, the
- * context entry, ATS on, PRI on; off in reverse (4.5.2; PCIe 10.5).
+ * The capabilities of a PCI function that VT-d works with: PASID, ATS, PRI. Order of use: PASID on,
+ * the context entry, ATS on, PRI on; off in reverse (4.5.2; PCIe 10.5).
  */
 #ifndef DRIVERS_IOMMU_VTD_PCICAPS_H
 #define DRIVERS_IOMMU_VTD_PCICAPS_H
@@ -12,9 +12,9 @@ struct pcicaps {
     rid_t rid;
     uint16_t pasid, ats, pri; /* offsets in configuration space; 0: absent */
     uint8_t pasid_bits;
-    uint8_t queue_depth;      /* invalidations in flight, 0: 32 */
-    bool global_invalidate;   /* one invalidation can name all PASIDs */
-    bool pri_pasid;           /* responses carry the PASID */
+    uint8_t queue_depth;    /* invalidations in flight, 0: 32 */
+    bool global_invalidate; /* one invalidation can name all PASIDs */
+    bool pri_pasid;         /* responses carry the PASID */
     uint16_t pri_capacity;
 };
 

@@ -9,8 +9,8 @@
 #include "hv/log.h"
 
 enum {
-    BACKLOG_ORDER = 3, /* 16 bytes an entry */
-    HEAD_EVERY = 64,   /* entries between two writes of PQH */
+    BACKLOG_ORDER = 3,         /* 16 bytes an entry */
+    HEAD_EVERY = 64,           /* entries between two writes of PQH */
     RUN_MAX = 4 * PRQ_ENTRIES, /* a flood does not hold the CPU for ever */
     DRAIN_TURNS = 8,
     TYPE_REQUEST = 1,
@@ -53,7 +53,8 @@ static struct iommu_page_request decode(struct vtd_prq_raw raw)
     };
 }
 
-/* Tells that a PASID is no longer in use by the device; wants no answer, and its group means nothing. */
+/* Tells that a PASID is no longer in use by the device; wants no answer, and its group means
+ * nothing. */
 static bool is_stop_marker(const struct iommu_page_request *req)
 {
     return req->pasid_present && !req->read && !req->write;
@@ -182,9 +183,9 @@ static bool matches(const struct iommu_page_request *req, rid_t rid, int32_t pas
 {
     if (req->rid != rid)
         return false;
-    return pasid < 0 || (pasid == (int32_t)PASID_RID ? !req->pasid_present
-                                                     : req->pasid_present &&
-                                                           req->pasid == (uint32_t)pasid);
+    return pasid < 0 ||
+           (pasid == (int32_t)PASID_RID ? !req->pasid_present
+                                        : req->pasid_present && req->pasid == (uint32_t)pasid);
 }
 
 /* Lock held: everything hardware has written goes to the backlog, but what matches. */
@@ -217,7 +218,9 @@ enum hv_status vtd_prq_drain(struct vtd_device *v, int32_t pasid)
     struct iommu_unit *unit = v->unit;
     struct vtd_prq *prq = &unit->prq;
     struct vtd_inval_args args = {
-        .unit = unit, .device = v, .pasid = pasid > 0 ? (uint32_t)pasid : PASID_RID,
+        .unit = unit,
+        .device = v,
+        .pasid = pasid > 0 ? (uint32_t)pasid : PASID_RID,
     };
     if (!prq->ring)
         return HV_OK;

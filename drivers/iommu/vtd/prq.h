@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Page requests of a unit (7.4 to 7.11): from hardware's queue to the core, and answers that the driver
- * gives by itself: INVALID to unknown devices, to devices with page requests off, and to what is still
- * queued when a PASID is blocked.
+ * Page requests of a unit (7.4 to 7.11): from hardware's queue to the core, and answers that the
+ * driver gives by itself: INVALID to unknown devices, to devices with page requests off, and to
+ * what is still queued when a PASID is blocked.
  */
 #ifndef DRIVERS_IOMMU_VTD_PRQ_H
 #define DRIVERS_IOMMU_VTD_PRQ_H
@@ -18,13 +18,13 @@ struct vtd_prq_raw {
 };
 
 struct vtd_prq {
-    struct lock lock;   /* RANK_DEVICE; everything here, and the lookup of a request's device */
-    uint64_t *ring;     /* four qwords an entry; always snooped. NULL: no page requests here */
-    uint32_t head;      /* entries consumed, modulo the ring; PQH may lag */
+    struct lock lock; /* RANK_DEVICE; everything here, and the lookup of a request's device */
+    uint64_t *ring;   /* four qwords an entry; always snooped. NULL: no page requests here */
+    uint32_t head;    /* entries consumed, modulo the ring; PQH may lag */
     struct vtd_prq_raw *backlog; /* taken off the ring by a drain, not yet delivered; same size */
     uint32_t backlog_head, backlog_tail; /* free running */
-    uint32_t promised;  /* to devices */
-    bool busy, again;   /* someone delivers; it shall look once more */
+    uint32_t promised;                   /* to devices */
+    bool busy, again;                    /* someone delivers; it shall look once more */
 };
 
 struct vtd_device;
@@ -33,8 +33,9 @@ struct vtd_device;
 enum hv_status vtd_prq_start(struct iommu_unit *unit);
 /* Deliver what is there (7.11.1 order). No lock held. */
 void vtd_prq_process(struct iommu_unit *unit);
-/* After the wait behind a device's invalidations (7.10): take its requests (@pasid: with that PASID,
- * PASID_RID: those without; -1: all) off the queue, answering INVALID. HV_ETIMEDOUT, HV_EIO. */
+/* After the wait behind a device's invalidations (7.10): take its requests (@pasid: with that
+ * PASID, PASID_RID: those without; -1: all) off the queue, answering INVALID. HV_ETIMEDOUT, HV_EIO.
+ */
 enum hv_status vtd_prq_drain(struct vtd_device *v, int32_t pasid);
 
 #endif

@@ -188,7 +188,7 @@ enum hv_status vtd_queue_wait(struct iommu_unit *unit, struct vtd_ticket ticket)
 }
 
 enum hv_status vtd_queue_execute(struct iommu_unit *unit, const struct vtd_desc *desc, unsigned n,
-                             bool drain)
+                                 bool drain)
 {
     uint64_t first = 0;
     struct vtd_ticket ticket;

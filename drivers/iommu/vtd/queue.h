@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The invalidation queue of a unit (6.5.2): 256-bit descriptors, written by all CPUs under one lock.
+ * The invalidation queue of a unit (6.5.2): 256-bit descriptors, written by all CPUs under one
+ * lock.
  *
- * Positions count descriptors since start and never wrap; a ring index is a position modulo the size.
- * Completion is known only from the status word that a wait descriptor writes. Waits are numbered; a
- * ticket names the waits that together cover what its owner put in, for hardware promises with one wait
- * no more than what lies behind the previous one (6.5.2.12).
+ * Positions count descriptors since start and never wrap; a ring index is a position modulo the
+ * size. Completion is known only from the status word that a wait descriptor writes. Waits are
+ * numbered; a ticket names the waits that together cover what its owner put in, for hardware
+ * promises with one wait no more than what lies behind the previous one (6.5.2.12).
  */
 #ifndef DRIVERS_IOMMU_VTD_QUEUE_H
 #define DRIVERS_IOMMU_VTD_QUEUE_H
@@ -16,7 +17,8 @@
 #define QUEUE_ORDER   4u /* 16 pages: 2048 descriptors */
 #define QUEUE_ENTRIES (128u << QUEUE_ORDER)
 #define QUEUE_WAITS   256u
-#define QUEUE_WAIT_US 1000000u /* for one wait; device TLBs answer within it or lose their device */
+#define QUEUE_WAIT_US 1000000u /* for one wait; device TLBs answer within it or lose their device  \
+                                */
 
 /* The upper half of every descriptor the driver uses is zero. */
 struct vtd_desc {
@@ -24,20 +26,20 @@ struct vtd_desc {
 };
 
 struct vtd_queue {
-    struct lock lock; /* RANK_QUEUE; guards everything here but the status words */
-    uint64_t *ring;   /* four qwords an entry; always snooped */
+    struct lock lock;          /* RANK_QUEUE; guards everything here but the status words */
+    uint64_t *ring;            /* four qwords an entry; always snooped */
     volatile uint32_t *status; /* written by hardware: low half of a wait's number */
     uint64_t status_pa;
-    uint64_t tail;      /* position to be written next */
-    uint64_t published; /* tail that hardware knows */
-    uint64_t done;      /* everything before is complete */
-    uint64_t limit;     /* the tail may go so far, else make room first */
-    uint64_t next;      /* number of the next wait */
-    _Atomic uint64_t oldest; /* first wait not known to be complete */
+    uint64_t tail;             /* position to be written next */
+    uint64_t published;        /* tail that hardware knows */
+    uint64_t done;             /* everything before is complete */
+    uint64_t limit;            /* the tail may go so far, else make room first */
+    uint64_t next;             /* number of the next wait */
+    _Atomic uint64_t oldest;   /* first wait not known to be complete */
     uint64_t end[QUEUE_WAITS]; /* by wait: `done` once it and all older ones are complete */
     _Atomic uint64_t lost;     /* last wait that covers a descriptor hardware refused (IQE) */
     struct vtd_desc *scratch;  /* QUEUE_ENTRIES of them, for what a failed device TLB has lost */
-    _Atomic bool stuck; /* hardware failed to finish in time; no long waits until it does */
+    _Atomic bool stuck;        /* hardware failed to finish in time; no long waits until it does */
 };
 
 struct vtd_ticket {
@@ -49,9 +51,9 @@ struct iommu_unit;
 /* Queue memory and registers; the unit's queue is off. HV_ENOMEM, HV_EQUOTA, HV_ETIMEDOUT. */
 enum hv_status vtd_queue_start(struct iommu_unit *unit);
 
-/* Append @n (at most 32) descriptors, not yet published. @first: set to the number of the next wait if it
- * is 0, as it is at the start. HV_ETIMEDOUT: no room, nothing was appended. The one for hot paths is in
- * queue_put.h. */
+/* Append @n (at most 32) descriptors, not yet published. @first: set to the number of the next wait
+ * if it is 0, as it is at the start. HV_ETIMEDOUT: no room, nothing was appended. The one for hot
+ * paths is in queue_put.h. */
 enum hv_status vtd_queue_put(struct iommu_unit *unit, const struct vtd_desc *desc, unsigned n,
                              uint64_t *first);
 /* Lock held, ring at its limit: wait until @n descriptors and a wait fit. */
@@ -64,7 +66,7 @@ enum hv_status vtd_queue_submit(struct iommu_unit *unit, uint64_t first, bool dr
 enum hv_status vtd_queue_wait(struct iommu_unit *unit, struct vtd_ticket ticket);
 /* All three for one list. */
 enum hv_status vtd_queue_execute(struct iommu_unit *unit, const struct vtd_desc *desc, unsigned n,
-                             bool drain);
+                                 bool drain);
 
 /* Handle what FSTS tells of the queue. Takes the lock. @return whether waiting on may now help. */
 bool vtd_queue_errors(struct iommu_unit *unit);

@@ -3,9 +3,9 @@
  * Errors of the invalidation queue (6.5.2.11).
  *
  * ITE: a device TLB did not answer. Hardware has thrown away every wait it had fetched, guarantees
- * nothing of what lies behind the oldest device-TLB descriptor, and stands still at its head. The device
- * is cut off. Everything fetched and not known to be complete is put in again at the head, before all
- * that is still to be fetched: so every wait covers what it covered, and order is kept.
+ * nothing of what lies behind the oldest device-TLB descriptor, and stands still at its head. The
+ * device is cut off. Everything fetched and not known to be complete is put in again at the head,
+ * before all that is still to be fetched: so every wait covers what it covered, and order is kept.
  * IQE: a descriptor of ours is wrong. It is replaced by one that does nothing, and its owner told.
  */
 #include "drivers/iommu/vtd/queue_error.h"
@@ -126,8 +126,8 @@ static bool device_timeout(struct iommu_unit *unit, uint64_t record)
             if (vtd_desc_is_dtlb(read_desc(q, p), &rid))
                 break;
     }
-    log_error("vtd", "%s: device %02x:%02x.%x: TLB invalidation not answered", unit->name,
-              rid >> 8, rid >> 3 & 31, rid & 7);
+    log_error("vtd", "%s: device %02x:%02x.%x: TLB invalidation not answered", unit->name, rid >> 8,
+              rid >> 3 & 31, rid & 7);
     unsigned n = cut(unit, rid, HV_EIO, again), flush = n;
     forget_device(q, head, rid);
     n += collect_lost(q, from, head, rid, again + n);

@@ -9,7 +9,8 @@
 #include "drivers/iommu/vtd/desc.h"
 #include "drivers/iommu/vtd/queue.h"
 
-/* Look at FSTS and handle IQE, ITE, ICE. @return whether a device that held things up was cut off. */
+/* Look at FSTS and handle IQE, ITE, ICE. @return whether a device that held things up was cut off.
+ */
 bool vtd_queue_errors_locked(struct iommu_unit *unit);
 /* Time is up: log what hardware says and cut off the devices that the oldest wait waits for. */
 void vtd_queue_blame(struct iommu_unit *unit);

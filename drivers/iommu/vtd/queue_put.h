@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* vtd_queue_put for callers that know their number of descriptors: it unrolls to two stores for each. */
+/* vtd_queue_put for callers that know their number of descriptors: it unrolls to two stores for
+ * each. */
 #ifndef DRIVERS_IOMMU_VTD_QUEUE_PUT_H
 #define DRIVERS_IOMMU_VTD_QUEUE_PUT_H
 

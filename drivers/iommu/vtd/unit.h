@@ -21,21 +21,22 @@ struct iommu_unit {
     paddr_t base;
     volatile void *regs;
     const struct iommu_events *events;
-    uint64_t *root;      /* root table; entries are set once and stay */
-    uint64_t *intremap;  /* empty interrupt table */
+    uint64_t *root;     /* root table; entries are set once and stay */
+    uint64_t *intremap; /* empty interrupt table */
     struct vtd_queue queue;
     struct vtd_prq prq;
     struct vtd_fault_log faults;
     struct vtd_dids dids;
-    struct lock devices_lock;         /* RANK_DEVICE: the list of devices */
+    struct lock devices_lock; /* RANK_DEVICE: the list of devices */
     struct vtd_device *devices;
-    struct vtd_device **by_bus[256];  /* requester id to device in two steps; pages stay */
-    struct vtd_device *failures;      /* cut off, not yet reported; guarded by queue.lock */
+    struct vtd_device **by_bus[256]; /* requester id to device in two steps; pages stay */
+    struct vtd_device *failures;     /* cut off, not yet reported; guarded by queue.lock */
 };
 
-/* Map the registers and decode. Changes nothing. HV_EINVAL: no unit there; HV_ENOTSUP; HV_ENOMEM. */
-enum hv_status vtd_unit_probe(struct iommu_unit *unit, unsigned index, paddr_t base,
-                              uint64_t size, const struct iommu_events *events);
+/* Map the registers and decode. Changes nothing. HV_EINVAL: no unit there; HV_ENOTSUP; HV_ENOMEM.
+ */
+enum hv_status vtd_unit_probe(struct iommu_unit *unit, unsigned index, paddr_t base, uint64_t size,
+                              const struct iommu_events *events);
 /* Take over from firmware; ends with translation on and all BLOCKED, or with an error. */
 enum hv_status vtd_unit_start(struct iommu_unit *unit);
 /* Everything that an interrupt would tell. */

@@ -18,8 +18,8 @@ static enum hv_status vtd_probe(const void *table, size_t length, const struct i
     for (unsigned i = 0; !result && i < dmar.nunits; i++)
         units[i] = (struct iommu_unit){ 0 };
     for (unsigned i = 0; i < dmar.nunits && (!result || result == HV_ENOTSUP); i++) {
-        enum hv_status status = vtd_unit_probe(&units[i], i, dmar.unit[i].base, dmar.unit[i].size,
-                                               events);
+        enum hv_status status =
+            vtd_unit_probe(&units[i], i, dmar.unit[i].base, dmar.unit[i].size, events);
         if (status) /* look at the others too: all that is missing is logged */
             result = status;
     }
