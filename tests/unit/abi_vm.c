@@ -29,17 +29,17 @@ void vm_end(struct vm *vm, enum vm_end how, uint64_t code)
 
 /* --- VMs ----------------------------------------------------------------------------------------- */
 
-static struct vm *make_vm(uint16_t id, const char *name)
+struct vm *abi_make_vm(uint16_t id, const char *name, paddr_t low, uint64_t size)
 {
     struct vm *vm = calloc(1, sizeof(*vm));
 
     vm->id = id;
     snprintf(vm->name, sizeof(vm->name), "%s", name);
     vm->lock = (struct lock)LOCK(RANK_VM);
-    vm->ram[0] = (struct vm_ram){ GPADDR(0), platform_ram(RAM_SIZE), RAM_SIZE };
+    vm->ram[0] = (struct vm_ram){ GPADDR(0), low, size };
     vm->ram[1] = (struct vm_ram){ GPADDR(VM_RAM_HIGH), platform_ram(2 << 20), 2 << 20 };
     vm->nram = 2;
-    vm->ram_bytes = RAM_SIZE + (2 << 20);
+    vm->ram_bytes = size + (2 << 20);
     vm->quota.limit = 100000;
     vm->nvcpus = 2;
     for (unsigned i = 0; i < vm->nvcpus; i++) {
@@ -52,7 +52,7 @@ static struct vm *make_vm(uint16_t id, const char *name)
     return vm;
 }
 
-static void free_vm(struct vm *vm)
+void abi_free_vm(struct vm *vm)
 {
     device_end(vm);
     assert_int_equal(vm->quota.used, 0);
@@ -73,8 +73,8 @@ int abi_setup(void **state)
     fake.function[1] = (struct fake_function){ DEV1, 0, 20, true, true, 64 };
     fake.function[2] = (struct fake_function){ DEV2, 1, 8, true, false, 0 };
     fake.function[3] = (struct fake_function){ DEVB, 0, 20, true, true, 64 };
-    vm_a = make_vm(0, "a");
-    vm_b = make_vm(1, "b");
+    vm_a = abi_make_vm(0, "a", platform_ram(RAM_SIZE), RAM_SIZE);
+    vm_b = abi_make_vm(1, "b", platform_ram(RAM_SIZE), RAM_SIZE);
     assert_int_equal(device_add(vm_a, DEV0, 10), HV_OK);
     assert_int_equal(device_add(vm_a, DEV1, 11), HV_OK);
     assert_int_equal(device_add(vm_a, DEV2, 12), HV_OK);
@@ -85,8 +85,8 @@ int abi_setup(void **state)
 int abi_check(void **state)
 {
     fake.drain = NULL;
-    free_vm(vm_a);
-    free_vm(vm_b);
+    abi_free_vm(vm_a);
+    abi_free_vm(vm_b);
     assert_int_equal(fake.stage2_live, 0);
     assert_int_equal(fake.unflushed, 0);
     for (unsigned i = 0; i < FAKE_DEVICES; i++)

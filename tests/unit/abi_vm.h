@@ -33,6 +33,10 @@ extern struct abi_calls {
     uint64_t end_code;
 } abi_calls;
 
+/* A VM without devices, RAM at [0, size) and 2 MiB at 4 GiB; its end, with all that it holds. */
+struct vm *abi_make_vm(uint16_t id, const char *name, paddr_t low, uint64_t size);
+void abi_free_vm(struct vm *vm);
+
 int abi_setup(void **state);
 int abi_check(void **state);
 #define abi_test(f) cmocka_unit_test_setup_teardown(f, abi_setup, abi_check)
