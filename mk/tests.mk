@@ -49,10 +49,10 @@ tests-built: $(unit) # build the unit tests without running them
 system-built: $(B)/sluice.img $(B)/tests/device-server $(B)/tests/shim.efi $(efi_tests) $(host_test) # build what the system tests need
 
 # Both print "N passed, N failed" last.
-system := tests/system/run.py --build $(B)
+system := python3 tests/system/run.py --build $(B)
 
 run: system-built # boot the demonstration in QEMU; it ends by itself, exit status 0 if all checks held
-	$(Q)python3 $(system) run
+	$(Q)$(system) run
 
 test: tests-built system-built # all tests; the last line is "N passed, N failed"
 	$(Q)tools/test-summary --system '$(system) test $(TESTS)' $(unit)
@@ -67,6 +67,6 @@ test-system: system-built # boot tests in QEMU; TESTS=... only those whose name 
 	$(Q)tools/test-summary --system '$(system) test $(TESTS)'
 
 bench: system-built # measure in QEMU by counting instructions; writes build/bench.txt
-	$(Q)python3 $(system) bench
+	$(Q)$(system) bench
 
 .PHONY: run test test-unit test-model test-system bench tests-built system-built
