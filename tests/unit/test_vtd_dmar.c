@@ -223,7 +223,8 @@ static void mutations(void **state)
     }
     srand(7);
     unsigned good = 0;
-    uint8_t *block = malloc(whole + 1), *exact = block + 1; /* not aligned, and its end watched */
+    uint8_t *block = calloc(1, sizeof table);
+    uint8_t *exact = block + sizeof table - whole; /* its end is watched */
     for (unsigned i = 0; i < 100000; i++) {
         memcpy(exact, table, whole);
         for (int n = rand() % 4 + 1; n--;)
