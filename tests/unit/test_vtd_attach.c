@@ -341,6 +341,67 @@ static void removal_leaves_nothing(void **state)
     bed_stage2_gone(&pt, &s2);
 }
 
+/* Functions that do not know "all PASIDs" are told each. */
+static void without_global_invalidation(void **state)
+{
+    bed.ats_capability = 0x0020;
+    second_stage_changes_are_seen(state);
+    assert_int_equal(bed_check(state), 0);
+    bed_fresh(state);
+    bed.ats_capability = 0x0020;
+    removal_leaves_nothing(state);
+    assert_int_equal(bed_check(state), 0);
+    bed_fresh(state);
+    bed.ats_capability = 0x0020;
+    first_stage_changes_are_seen(state);
+}
+
+/* Functions that break the rules of configuration space get less, or nothing. */
+static void odd_functions(void **state)
+{
+    (void)state;
+    bed_make(NULL, 1);
+    uint8_t table[4096];
+    assert_int_equal(iommu_vtd.probe(table, bed_dmar(table), &bed_events), HV_OK);
+    assert_int_equal(iommu_vtd.start(), HV_OK);
+    platform_put(bed_function(BED_A)->config, 0x100, 4,
+                 0x1001000b);                                    /* a list that bites its tail */
+    platform_put(bed_function(BED_B)->config, 0x114, 2, 0x0040); /* ATS not page aligned */
+    platform_put(bed_function(BED_C)->config, 0x126, 2, 0x0100); /* no PASID in responses */
+    struct iommu_device c;
+    bed_add(&a, BED_A);
+    bed_add(&b, BED_B);
+    bed_add(&c, BED_C);
+    assert_false(a.ats || a.pri || a.pasid_bits);
+    assert_false(b.ats || b.pri);
+    assert_int_equal(b.pasid_bits, 20);
+    assert_true(c.ats && !c.pri);
+    bed_stage2(&pt, &s2, a.unit);
+    assert_int_equal(attach(&a, PASID_RID, bed_second(&s2)), HV_OK);
+    assert_int_equal(attach(&b, 5, bed_second(&s2)), HV_OK);
+    assert_int_equal(read_ok(BED_A, BED_NO_PASID, 0x1000), 0x1001);
+    assert_int_equal(read_ok(BED_B, 5, 0x1000), 0x1001);
+    iommu_vtd.device_remove(&c);
+    stop();
+}
+
+/* Page requests of old that never come to an end: the function cannot be trusted with new ones. */
+static void page_requests_that_never_stop(void **state)
+{
+    uint64_t value;
+    (void)state;
+    start();
+    assert_int_equal(attach(&a, 5, bed_second(&s2)), HV_OK);
+    platform_put(bed_function(BED_A)->config, 0x126, 2, 0x8000);
+    assert_int_equal(iommu_vtd.page_requests_on(&a, 8), HV_ETIMEDOUT);
+    assert_int_equal(bed_read(BED_A, 5, 0x1000, &value), 0x41);
+    assert_int_equal(iommu_vtd.page_requests_free(a.unit), 2047);
+    iommu_vtd.poll();
+    assert_int_equal(bed.nfailed, 1);
+    assert_int_equal(bed.failed_why[0], HV_ETIMEDOUT);
+    stop();
+}
+
 /* A domain id that is given back and taken again brings nothing of its past. */
 static void domain_ids_are_reused_clean(void **state)
 {
@@ -459,19 +520,14 @@ static void many_pasids(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        bed_test(all_is_blocked_at_start),
-        bed_test(no_device_raises_a_vector),
-        bed_test(second_stage_on_rid_and_pasid),
-        bed_test(nested_on_rid_and_pasid),
-        bed_test(every_replacement_is_clean),
-        bed_test(what_does_not_fit_is_refused),
-        bed_test(a_plain_function_has_its_rid_only),
-        bed_test(first_stage_changes_are_seen),
-        bed_test(second_stage_changes_are_seen),
-        bed_test(removal_leaves_nothing),
-        bed_test(domain_ids_are_reused_clean),
-        bed_test(out_of_memory_changes_nothing),
-        bed_test(many_pasids),
+        bed_test(all_is_blocked_at_start),           bed_test(no_device_raises_a_vector),
+        bed_test(second_stage_on_rid_and_pasid),     bed_test(nested_on_rid_and_pasid),
+        bed_test(every_replacement_is_clean),        bed_test(what_does_not_fit_is_refused),
+        bed_test(a_plain_function_has_its_rid_only), bed_test(first_stage_changes_are_seen),
+        bed_test(second_stage_changes_are_seen),     bed_test(removal_leaves_nothing),
+        bed_test(without_global_invalidation),       bed_test(odd_functions),
+        bed_test(page_requests_that_never_stop),     bed_test(domain_ids_are_reused_clean),
+        bed_test(out_of_memory_changes_nothing),     bed_test(many_pasids),
     };
     return cmocka_run_group_tests(tests, platform_setup, NULL);
 }

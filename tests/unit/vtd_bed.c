@@ -100,6 +100,7 @@ static bool bus_devtlb(void *ctx, uint16_t rid, int32_t pasid, bool global, uint
         bed.unanswered++;
         return false;
     }
+    assert_true(!global || bed.ats_capability & 0x40);
     bed.tlb_address[bed.tlb_invalidations % 8] = address;
     bed.tlb_size[bed.tlb_invalidations++ % 8] = size;
     for (unsigned i = 0; i < 1024; i++) {
@@ -250,7 +251,7 @@ static void functions_make(void)
             platform_put(f->config, 0x100, 4, 0x11010000 | 0x0000); /* null, next 0x110 */
             platform_put(f->config, 0x100, 4, 0x1101000b);          /* vendor specific */
             platform_put(f->config, 0x110, 4, 0x1201000f);          /* ATS */
-            platform_put(f->config, 0x114, 2, 0x0060);              /* aligned, global, depth 32 */
+            platform_put(f->config, 0x114, 2, bed.ats_capability);
             platform_put(f->writable, 0x116, 2, 0x801f);
             platform_put(f->config, 0x120, 4, 0x13010013); /* PRI */
             platform_put(f->config, 0x126, 2, 0x8100);     /* stopped, PASID in responses */
@@ -263,6 +264,16 @@ static void functions_make(void)
         }
         platform_add_pci(f);
     }
+}
+
+struct platform_pci *bed_function(rid_t rid)
+{
+    for (unsigned i = 0; i < ARRAY_SIZE(functions); i++) {
+        if (functions[i].rid == rid)
+            return &functions[i];
+    }
+    fail();
+    return NULL;
 }
 
 /* --- The machine ---------------------------------------------------------------------------------
@@ -335,6 +346,7 @@ int bed_fresh(void **state)
     memset(atc, 0, sizeof atc);
     npending = ndirty = 0;
     bed.quota.limit = 100000;
+    bed.ats_capability = 0x0060; /* page aligned, global invalidate, 32 at once */
     return platform_fresh(state);
 }
 

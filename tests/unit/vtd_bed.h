@@ -33,6 +33,7 @@ struct bed {
     bool dead;          /* register reads of completion never change: hardware hangs */
     bool noncoherent;   /* complain when hardware reads a line that was stored and not flushed */
     unsigned unflushed;
+    uint16_t ats_capability;    /* of all functions; set before start to change it */
     unsigned complaints_wanted; /* what a test provokes on purpose */
     unsigned tlb_invalidations, interrupts;
     unsigned unanswered;                  /* invalidations that silent devices got */
@@ -86,6 +87,7 @@ bool bed_ats_read(rid_t rid, int32_t pasid, uint64_t address, uint64_t *value);
 void bed_page_message(rid_t rid, int32_t pasid, uint64_t address, uint16_t group, bool last,
                       bool read);
 void bed_page_request(rid_t rid, int32_t pasid, uint64_t address, uint16_t group, bool last);
+struct platform_pci *bed_function(rid_t rid);
 /* Deliver interrupts that the units sent. */
 void bed_interrupts(void);
 

@@ -30,7 +30,7 @@ static void caps_fill(struct iommu_device *dev, struct vtd_device *v)
     const struct vtd_caps *hw = &v->unit->hw;
     pcicaps_read(v->rid, &v->pci);
     dev->pasid_bits = v->pci.pasid_bits < hw->pasid_bits ? v->pci.pasid_bits : hw->pasid_bits;
-    dev->ats = hw->device_tlb && v->pci.ats;
+    dev->ats = hw->device_tlb && v->pci.ats && v->pci.page_aligned;
     dev->pri_pasid_required = v->pci.pri_pasid;
     /* Responses carry the PASID of the request; a function with PASID that cannot take that is
      * undefined behaviour (PCIe 10.5.2.3). */

@@ -52,6 +52,7 @@ void pcicaps_read(rid_t rid, struct pcicaps *out)
     if (out->ats) {
         uint32_t cap = pci_config_read(rid, out->ats + ATS_CAP, 2);
         out->queue_depth = cap & 0x1f;
+        out->page_aligned = cap >> 5 & 1;
         out->global_invalidate = cap >> 6 & 1;
     }
     if (out->pri) {

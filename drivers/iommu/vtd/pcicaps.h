@@ -13,6 +13,7 @@ struct pcicaps {
     uint16_t pasid, ats, pri; /* offsets in configuration space; 0: absent */
     uint8_t pasid_bits;
     uint8_t queue_depth;    /* invalidations in flight, 0: 32 */
+    bool page_aligned;      /* asks for translations by the page */
     bool global_invalidate; /* one invalidation can name all PASIDs */
     bool pri_pasid;         /* responses carry the PASID */
     uint16_t pri_capacity;

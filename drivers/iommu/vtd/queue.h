@@ -17,8 +17,9 @@
 #define QUEUE_ORDER   4u /* 16 pages: 2048 descriptors */
 #define QUEUE_ENTRIES (128u << QUEUE_ORDER)
 #define QUEUE_WAITS   256u
-#define QUEUE_WAIT_US 1000000u /* for one wait; device TLBs answer within it or lose their device  \
-                                */
+#define QUEUE_WAIT_US                                                                              \
+    1000000u /* for one wait; device TLBs answer within it or lose their device                    \
+              */
 
 /* The upper half of every descriptor the driver uses is zero. */
 struct vtd_desc {
