@@ -3,9 +3,12 @@
  * The boot order. All of it runs on the boot CPU; guests start when everything has succeeded, and a
  * boot that fails starts none.
  */
+#include <string.h>
+
 #include "arch/x86/arch.h"
 #include "arch/x86/vcpu.h"
 #include "hv/acpi.h"
+#include "hv/claims.h"
 #include "hv/device.h"
 #include "hv/iopf.h"
 #include "hv/log.h"
@@ -30,9 +33,22 @@ static void check_bootinfo(const struct bootinfo *boot)
 {
     if (boot->magic != BOOT_MAGIC || boot->version != BOOT_VERSION ||
         boot->size != sizeof(struct bootinfo) || boot->nvms > BOOT_VMS_MAX ||
-        boot->nmemory > BOOT_MEMORY_MAX)
+        boot->nmemory > BOOT_MEMORY_MAX || boot->ncpus > BOOT_CPUS_MAX)
         panic("loader and hypervisor are of different versions");
     reboot_when_done = boot->reboot_when_done != 0;
+}
+
+#define INTERRUPT_RANGE      0xfee00000ull
+#define INTERRUPT_RANGE_SIZE 0x100000ull
+
+/* Nothing of this can be a function's. mmio_map adds what Sluice maps. */
+static void claim_memory(const struct bootinfo *boot)
+{
+    for (unsigned i = 0; i < boot->nmemory; i++) {
+        if (boot->memory[i].kind != BOOT_MMIO && boot->memory[i].size)
+            claims_add(PADDR(boot->memory[i].base), boot->memory[i].size);
+    }
+    claims_add(PADDR(INTERRUPT_RANGE), INTERRUPT_RANGE_SIZE);
 }
 
 static void count_function(void *ctx, rid_t rid)
@@ -62,8 +78,11 @@ static void start_cpus(const struct bootinfo *boot)
 {
     static struct acpi_madt madt;
 
-    if (acpi_madt(&madt) != HV_OK)
-        log_warn("acpi", "no MADT: one CPU, no IO APIC");
+    if (acpi_madt(&madt) != HV_OK) {
+        log_warn("acpi", "no MADT: the CPUs are those the loader found, and there is no IO APIC");
+        memcpy(madt.apic_id, boot->apic_id, sizeof(madt.apic_id));
+        madt.ncpus = boot->ncpus;
+    }
     arch_irq_init(madt.ioapic, madt.nioapics);
     arch_time_init(acpi_pm_timer_port());
     need("vCPUs", vcpu_choose());
@@ -118,7 +137,12 @@ void hv_main(const struct bootinfo *boot)
     log_info("boot", "Sluice");
     pages_add(PADDR(boot->pool.base), boot->pool.size);
     arch_paging_init(boot);
-    need("ACPI", acpi_init(boot));
+    claim_memory(boot);
+    enum hv_status acpi = acpi_init(boot);
+    if (acpi == HV_ENODEV)
+        log_warn("acpi", "the firmware publishes no tables");
+    else
+        need("ACPI", acpi);
     find_pci();
     start_cpus(boot);
     start_iommu(boot);

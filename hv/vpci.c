@@ -3,6 +3,7 @@
  * PCI 3.0, 3.2.2.3.2, 6. */
 #include "hv/vpci.h"
 
+#include "hv/claims.h"
 #include "hv/log.h"
 #include "hv/pci.h"
 #include "hv/platform.h"
@@ -78,6 +79,31 @@ static enum hv_status refuse(const struct vm *vm, const struct boot_pci *pci, en
     return status;
 }
 
+/* Where a BAR is for the VM and for the machine; false: not a BAR, or not placed. */
+static bool bar_place(const struct vm *vm, const struct vfunction *f, unsigned index, uint64_t *gpa,
+                      struct pci_bar *out)
+{
+    const struct vbar *bar = &f->bar[index];
+    struct pt_leaf leaf;
+
+    *gpa = bar->value & ~0xfu;
+    if (*gpa == 0 || !pt_lookup(&vm->npt, PTADDR(*gpa), &leaf))
+        return false;
+    *out = (struct pci_bar){ .base = leaf.out.v, .size = (uint32_t)-bar->mask };
+    return true;
+}
+
+static void drop_bars(struct vm *vm, const struct vfunction *f)
+{
+    struct pci_bar bar;
+    uint64_t gpa;
+
+    for (unsigned i = 0; i < PCI_BARS; i++) {
+        if (bar_place(vm, f, i, &gpa, &bar))
+            claims_drop(PADDR(bar.base), bar.size);
+    }
+}
+
 static enum hv_status place_bar(struct vm *vm, struct vfunction *f, unsigned index,
                                 const struct pci_bar *bar)
 {
@@ -86,6 +112,14 @@ static enum hv_status place_bar(struct vm *vm, struct vfunction *f, unsigned ind
 
     if (gpa < p->next || gpa >= WINDOW_END || bar->size > WINDOW_END - gpa)
         return HV_ERANGE;
+    enum hv_status status = claims_take(PADDR(bar->base), bar->size);
+    if (status != HV_OK)
+        return status;
+    status = pt_map(&vm->npt, PTADDR(gpa), PADDR(bar->base), bar->size, PT_R | PT_W | PT_UC);
+    if (status != HV_OK) {
+        claims_drop(PADDR(bar->base), bar->size);
+        return status;
+    }
     p->next = gpa + bar->size;
     f->bar[index] = (struct vbar){
         .value = (uint32_t)gpa | (bar->wide ? 4 : 0) | (bar->prefetchable ? 8 : 0),
@@ -93,7 +127,7 @@ static enum hv_status place_bar(struct vm *vm, struct vfunction *f, unsigned ind
     };
     if (bar->wide)
         f->bar[index + 1] = (struct vbar){ .mask = (uint32_t)(~(bar->size - 1) >> 32) };
-    return pt_map(&vm->npt, PTADDR(gpa), PADDR(bar->base), bar->size, PT_R | PT_W | PT_UC);
+    return HV_OK;
 }
 
 static enum hv_status take_bars(struct vm *vm, struct vfunction *f, const struct boot_pci *pci)
@@ -111,6 +145,9 @@ static enum hv_status take_bars(struct vm *vm, struct vfunction *f, const struct
         enum hv_status status = place_bar(vm, f, i, &bar[i]);
         if (status == HV_ERANGE)
             return refuse(vm, pci, status, "has BARs that do not fit below 4 GiB");
+        if (status == HV_EEXIST)
+            return refuse(vm, pci, status,
+                          "has a BAR over memory or registers that are not its own");
         if (status != HV_OK)
             return refuse(vm, pci, status, "has BARs for which the table quota is too small");
     }
@@ -131,6 +168,7 @@ static enum hv_status take_function(struct vm *vm, const struct boot_pci *pci)
     *f = (struct vfunction){ .rid = pci->rid };
     enum hv_status status = take_bars(vm, f, pci);
     if (status != HV_OK) {
+        drop_bars(vm, f);
         disown(pci->rid);
         return status;
     }
@@ -168,6 +206,7 @@ void vpci_destroy(struct vm *vm)
     for (unsigned i = 0; i < vm->vpci->nfunctions; i++) {
         rid_t rid = vm->vpci->function[i].rid;
         pci_config_write(rid, PCI_COMMAND, 2, 0);
+        drop_bars(vm, &vm->vpci->function[i]);
         disown(rid);
     }
     pages_free(NULL, 0, vm->vpci);

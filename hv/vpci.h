@@ -24,7 +24,8 @@ static inline rid_t vpci_rid(unsigned index)
 }
 
 /* Take the VM's functions and map their BARs into vm->npt. On error nothing is held, and the log
- * names the line: HV_ENODEV: absent; HV_EEXIST: another VM has it, or named twice; HV_ENOTSUP: a
+ * names the line: HV_ENODEV: absent; HV_EEXIST: another VM has it,
+ * it is named twice, or a BAR of it lies where something else is (hv/claims.h); HV_ENOTSUP: a
  * bridge, or a BAR that is not whole pages; HV_ERANGE: BARs do not fit; HV_EQUOTA, HV_ENOMEM. Boot.
  */
 enum hv_status vpci_create(struct vm *vm, const struct boot_vm *config);

@@ -4,6 +4,7 @@
 #include "arch/x86/arch.h"
 #include "arch/x86/asm.h"
 #include "arch/x86/image.h"
+#include "hv/claims.h"
 #include "hv/log.h"
 #include "hv/pt.h"
 
@@ -151,6 +152,7 @@ volatile void *mmio_map(paddr_t pa, size_t size)
     }
     if (map(va, pa.v, size, PT_R | PT_W | PT_UC) != HV_OK)
         return NULL;
+    claims_add(pa, size);
     mmio_next = va + size + PAGE_SIZE;
     return (volatile void *)va;
 }

@@ -2,6 +2,7 @@
 /* What a VM sees of its functions, what it can change, and which functions it may have. */
 #include <string.h>
 
+#include "hv/claims.h"
 #include "hv/pci.h"
 #include "hv/vm.h"
 #include "hv/vpci.h"
@@ -222,7 +223,12 @@ static void wrong_functions_are_refused(void **state)
     platform_put(function[1].config, 0x10, 8, 0x4000000000 | 4);
     platform_put(function[1].writable, 0x10, 8, ~0ull << 30); /* 1 GiB */
     expect_refused(HV_ERANGE, "do not fit");
+    platform_pci_endpoint(&function[1], 0x28, 1, 1, 0x3800002000, 0x1000);
+    expect_refused(HV_EEXIST, "line 23: function 00:05.0 has a BAR over"); /* the first one's */
     platform_pci_endpoint(&function[1], 0x28, 1, 1, 0xfe010000, 0x10000);
+    claims_add(PADDR(0xfe01f000), 0x1000); /* as if the unit's registers were there */
+    expect_refused(HV_EEXIST, "line 23: function 00:05.0 has a BAR over");
+    claims_drop(PADDR(0xfe01f000), 0x1000);
     vm.quota.limit = 2;
     expect_refused(HV_EQUOTA, "quota");
 
