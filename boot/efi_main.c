@@ -8,6 +8,7 @@
 #include "boot/firmware.h"
 #include "boot/handoff.h"
 #include "boot/machine.h"
+#include "boot/mp_services.h"
 
 #define HOME        "\\sluice\\"
 #define CONFIG_FILE "\\sluice\\sluice.cfg"
@@ -33,9 +34,18 @@ static bool read_named(const struct config_path *path, struct boot_file *out,
     return config_fail(error, path->line, "this file cannot be loaded: ", path->text);
 }
 
-static bool check_machine(const struct config *c, uint64_t rsdp, struct config_error *error)
+/* The hypervisor, too, asks the MADT first and the firmware next. */
+static uint32_t count_cpus(const struct bootinfo *info)
 {
-    uint32_t cpus = machine_cpus(rsdp);
+    uint32_t cpus = machine_cpus(info->rsdp);
+
+    return cpus ? cpus : info->ncpus ? info->ncpus : 1;
+}
+
+static bool check_machine(const struct config *c, const struct bootinfo *info,
+                          struct config_error *error)
+{
+    uint32_t cpus = count_cpus(info);
 
     for (const struct config_vm *vm = c->vm; vm < c->vm + c->nvms; vm++) {
         for (uint32_t i = 0; i < vm->cpus; i++) {
@@ -122,6 +132,7 @@ static bool prepare(const struct config *c, struct handoff *h, struct config_err
     h->info->version = BOOT_VERSION;
     h->info->size = sizeof(struct bootinfo);
     h->info->rsdp = machine_rsdp();
+    h->info->ncpus = mp_services_cpus(h->info->apic_id, BOOT_CPUS_MAX);
     h->info->log_level = c->log_level;
     h->info->iommu = c->iommu;
     h->info->page_request_deadline_ms = c->deadline_ms;
@@ -130,7 +141,7 @@ static bool prepare(const struct config *c, struct handoff *h, struct config_err
     h->info->nvms = c->nvms;
     if (!machine_has_nx())
         return config_fail(error, 0, "this CPU has no execute-disable (NX)", NULL);
-    if (!check_machine(c, h->info->rsdp, error) || !load_hypervisor(c, h, error))
+    if (!check_machine(c, h->info, error) || !load_hypervisor(c, h, error))
         return false;
     for (uint32_t i = 0; i < c->nvms; i++)
         if (!prepare_vm(&c->vm[i], &h->info->vm[i], error))

@@ -96,7 +96,7 @@ uint32_t machine_cpus(uint64_t rsdp)
     uint32_t count = 0;
 
     if (!madt)
-        return 1;
+        return 0;
     for (uint64_t at = ACPI_HEADER + 8, end = get(madt + 4, 4); at + 2 <= end;) {
         uint64_t type = get(madt + at, 1), length = get(madt + at + 1, 1);
 

@@ -10,7 +10,7 @@
 
 /* The ACPI root pointer that firmware published; 0: none. */
 uint64_t machine_rsdp(void);
-/* Enabled CPUs in the MADT (ACPI 6.5, 5.2.12); without one: 1. */
+/* Enabled CPUs in the MADT (ACPI 6.5, 5.2.12); without one: 0. */
 uint32_t machine_cpus(uint64_t rsdp);
 /* Does a PCI function of segment 0 answer? */
 bool machine_has_pci(uint16_t rid);

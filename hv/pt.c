@@ -47,6 +47,22 @@ const struct pt_format pt_format_npt = {
     .levels_max = 5,
 };
 
+const struct pt_format pt_format_ept = {
+    .name = "ept",
+    .present = 1u << 0 | 1u << 1 | 1u << 2,
+    .read = 1u << 0,
+    .write = 1u << 1,
+    .exec = 1u << 2,
+    .leaf_base = 6u << 3, /* write-back; the guest's PAT has its say, too */
+    .table_base = 1u << 0 | 1u << 1 | 1u << 2,
+    .large = 1u << 7,
+    .addr = 0x000ffffffffff000,
+    .uncached = 0, /* memory type 0 */
+    .memtype_mask = 7u << 3,
+    .levels_min = 4,
+    .levels_max = 5,
+};
+
 const struct pt_format pt_format_vtd2 = {
     .name = "vtd2",
     .present = 1u << 0 | 1u << 1,

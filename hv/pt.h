@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * One page-table walker for all radix tables that Sluice builds or reads: its own, nested paging, EPT
- * and VT-d second stage, first stage. A format is a row of masks.
+ * One page-table walker for all radix tables that Sluice builds or reads: its own, nested paging,
+ * EPT and VT-d second stage, first stage. A format is a row of masks.
  */
 #ifndef HV_PT_H
 #define HV_PT_H
@@ -23,24 +23,25 @@ struct pt_format {
     uint64_t addr;         /* output address bits */
     uint64_t uncached;     /* memory-type bits for PT_UC mappings */
     uint64_t memtype_mask; /* bits that `uncached` replaces in leaf_base */
-    uint8_t  levels_min, levels_max;
+    uint8_t levels_min, levels_max;
 };
 
 extern const struct pt_format pt_format_x86;  /* host paging, AMD nested paging, VT-d first stage */
 extern const struct pt_format pt_format_npt;  /* as x86, user bit on everything (APM 2 15.25.5) */
+extern const struct pt_format pt_format_ept;  /* Intel's for the CPU (SDM 3C 29.3) */
 extern const struct pt_format pt_format_vtd2; /* VT-d second stage (9.8); EPT's R, W are the same */
 
 struct pt {
     const struct pt_format *format;
     struct page_quota *quota;
     uint64_t *root;
-    uint8_t levels;      /* 3, 4 or 5 */
-    uint8_t large;       /* bit n: leaves of level n + 2 allowed (bit 0: 2M, bit 1: 1G) */
-    bool flush;          /* walks are not snooped: cache_flush each written line */
+    uint8_t levels; /* 3, 4 or 5 */
+    uint8_t large;  /* bit n: leaves of level n + 2 allowed (bit 0: 2M, bit 1: 1G) */
+    bool flush;     /* walks are not snooped: cache_flush each written line */
 };
 
-/* Make an empty table. @large: 1G only together with 2M. HV_ERANGE: not that many levels in this format;
- * HV_EQUOTA; HV_ENOMEM. Input addresses of all calls start at 0: no sign extension. */
+/* Make an empty table. @large: 1G only together with 2M. HV_ERANGE: not that many levels in this
+ * format; HV_EQUOTA; HV_ENOMEM. Input addresses of all calls start at 0: no sign extension. */
 enum hv_status pt_create(struct pt *pt, const struct pt_format *format, struct page_quota *quota,
                          unsigned levels, unsigned large, bool flush);
 /* Free every table page (not what leaves point to). Hardware must no longer use it. */
@@ -57,18 +58,24 @@ enum { PT_UC = 0x100 }; /* or'd to the permissions of pt_map: uncached (device m
  *  Spec: VT-d 3.7 (second stage), 6.1 (caching mode), APM 2 15.25. */
 enum hv_status pt_map(struct pt *pt, ptaddr_t in, paddr_t out, uint64_t size, unsigned perm);
 
-/** Unmap [in, in + size); holes are fine. Splits large leaves at the edges, without a moment in which
- *  the rest is absent. Emptied tables go on a list that the caller frees after invalidating.
+/** Unmap [in, in + size); holes are fine. Splits large leaves at the edges, without a moment in
+ * which the rest is absent. Emptied tables go on a list that the caller frees after invalidating.
  *  (A split that was followed by an error stays: same mappings, smaller leaves.)
  *  @freed: receives pages to give to pt_release once no hardware can reach them.
  *  @return HV_OK; HV_EALIGN; HV_ERANGE; HV_EQUOTA, HV_ENOMEM (a split needs a page; unchanged). */
-struct pt_freed { uint64_t *head; };
+struct pt_freed {
+    uint64_t *head;
+};
 enum hv_status pt_unmap(struct pt *pt, ptaddr_t in, uint64_t size, struct pt_freed *freed);
 void pt_release(struct pt *pt, struct pt_freed *freed);
 
 /** Look one address up: where @in itself goes, in a leaf of size bytes. What the format does not
  *  control is granted; PT_UC for uncached leaves. @return false: not mapped. */
-struct pt_leaf { paddr_t out; uint64_t size; unsigned perm; };
+struct pt_leaf {
+    paddr_t out;
+    uint64_t size;
+    unsigned perm;
+};
 bool pt_lookup(const struct pt *pt, ptaddr_t in, struct pt_leaf *leaf);
 
 #endif

@@ -29,9 +29,9 @@ static enum hv_status create_ram(struct vm *vm, const struct boot_vm *config)
 {
     uint64_t low = config->ram.size < VM_RAM_LOW_END ? config->ram.size : VM_RAM_LOW_END;
 
-    /* 1 GiB leaves would need a CPUID bit of their own; 2 MiB ones cost a page for each GiB. */
-    enum hv_status status = pt_create(&vm->npt, vcpu_ops->second_stage, &vm->quota,
-                                      vcpu_ops->second_stage_levels, 1, false);
+    enum hv_status status =
+        pt_create(&vm->npt, vcpu_ops->second_stage, &vm->quota, vcpu_ops->second_stage_levels,
+                  vcpu_ops->second_stage_large(), false);
     if (status != HV_OK)
         return status;
     vm->ram_bytes = config->ram.size;

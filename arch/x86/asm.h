@@ -20,6 +20,7 @@
 #define CR4_MCE     0x000040ull
 #define CR4_UMIP    0x000800ull
 #define CR4_LA57    0x001000ull
+#define CR4_VMXE    0x002000ull
 #define CR4_OSXSAVE 0x040000ull
 #define CR4_SMEP    0x100000ull
 #define CR4_SMAP    0x200000ull

@@ -34,18 +34,19 @@ static_assert(sizeof(struct vcpu_page) <= PAGE_SIZE);
 
 enum hv_status vcpu_choose(void)
 {
-    static const struct vcpu_ops *const backends[] = { &vcpu_svm };
+    static const struct vcpu_ops *const backends[] = { &vcpu_vmx, &vcpu_svm };
+    const char *missing[ARRAY_SIZE(backends)];
 
     for (unsigned i = 0; i < ARRAY_SIZE(backends); i++) {
-        const char *missing = backends[i]->missing();
-
-        if (!missing) {
+        missing[i] = backends[i]->missing();
+        if (!missing[i]) {
             vcpu_ops = backends[i];
             return HV_OK;
         }
-        log_error("vcpu", "this CPU cannot run guests with %s: it lacks %s", backends[i]->name,
-                  missing);
     }
+    for (unsigned i = 0; i < ARRAY_SIZE(backends); i++)
+        log_error("vcpu", "this CPU cannot run guests with %s: it lacks %s", backends[i]->name,
+                  missing[i]);
     return HV_ENOTSUP;
 }
 

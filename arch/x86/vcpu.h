@@ -107,7 +107,8 @@ struct vcpu_ops {
     const char *name;
     const struct pt_format *second_stage; /* CPU-side guest-physical table */
     unsigned second_stage_levels;
-    uint32_t hypercall_vmmcall; /* CPUID 0x40000001 ECX */
+    unsigned (*second_stage_large)(void); /* its leaves, as struct pt has them */
+    uint32_t hypercall_vmmcall;           /* CPUID 0x40000001 ECX */
     /* NULL, or the name of what this CPU lacks (CPUID leaf or MSR bit). Changes nothing. */
     const char *(*missing)(void);
     enum hv_status (*cpu_enable)(void);       /* on each CPU, once */
@@ -135,7 +136,7 @@ struct vcpu_ops {
     void (*flush)(struct vcpu *v); /* drop cached guest translations on the next entry */
 };
 
-extern const struct vcpu_ops vcpu_svm;
+extern const struct vcpu_ops vcpu_svm, vcpu_vmx;
 extern const struct vcpu_ops *vcpu_ops; /* chosen by vcpu_choose() */
 
 /* --- For the core ---------------------------------------------------------------------------- */

@@ -20,7 +20,10 @@ import qemu
 
 # Which CPU has what: docs/architecture.md. Both boot OVMF; sapphire_rapids of Bochs 3.0 does not.
 CPU_APICV = "corei7_icelake_u"
-CPU_PLAIN = "corei7_haswell_4770"
+CPU_PLAIN = "corei7_ivy_bridge_3770k"
+
+# The last line of the console, however the hypervisor or the loader ends (when-done = halt).
+END = r"report: @hv - vms|panic: stopped|no guest is started|Nothing was started"
 
 # One tick is one instruction of one CPU. reset_on_triple_fault=0: a triple fault of the host is fatal.
 CONFIG = """display_library: rfb, options="timeout=0"
@@ -45,7 +48,7 @@ class Machine:
     memory: int = 256             # MiB
     ips: int = 100000000          # instructions in an emulated second
     timeout: float = 60           # seconds, hard
-    until: str = "halted"         # the run ends when a line of the console matches this expression
+    until: str = END              # the run ends when a line of the console matches this expression
     on_line: object = None        # called with each line of the serial console as it comes
     config: list = field(default_factory=list)  # further lines of the configuration
 

@@ -273,10 +273,17 @@ static void svm_flush(struct vcpu *v)
     ((struct svm *)v->backend)->vmcb->tlb_control = TLB_FLUSH_ALL;
 }
 
+/* 1 GiB leaves have a CPUID bit, 2 MiB ones are always there. */
+static unsigned svm_second_stage_large(void)
+{
+    return cpuid(0x80000001, 0).edx >> 26 & 1 ? 3 : 1;
+}
+
 const struct vcpu_ops vcpu_svm = {
     .name = "SVM",
     .second_stage = &pt_format_npt,
     .second_stage_levels = 4,
+    .second_stage_large = svm_second_stage_large,
     .hypercall_vmmcall = 1,
     .missing = svm_missing,
     .cpu_enable = svm_cpu_enable,

@@ -1,0 +1,312 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Intel VMX with EPT and unrestricted guests: what a CPU needs to run a vCPU, and what a vCPU
+ * needs. A CPU runs one vCPU only, so the VMCS is the CPU's and one VPID serves all. The IO bitmaps
+ * intercept every port, the MSR bitmap all but what passes; both are shared by all guests.
+ */
+#include "arch/x86/vmx/vmx.h"
+
+#include <string.h>
+
+#include "arch/x86/asm.h"
+#include "arch/x86/cpu.h"
+#include "arch/x86/vmx/ept.h"
+#include "arch/x86/vmx/flush.h"
+#include "arch/x86/xstate.h"
+#include "hv/log.h"
+#include "hv/platform.h"
+#include "hv/vm.h"
+
+#define MSR_FEATURE_CONTROL 0x3au
+#define FEATURE_LOCKED      0x1u
+#define FEATURE_VMX         0x4u
+#define REVISION            0x7fffffffu /* IA32_VMX_BASIC */
+
+struct vmx_caps vmx_caps;
+struct vmx_setup vmx_setup;
+
+static uint64_t vmcs_of[CPUS_MAX];      /* physical */
+static uint64_t io_bitmaps, msr_bitmap; /* physical; 0: not made yet */
+
+/* MSRs that the guest reads and writes directly: its own, in the VMCS, or of no use to the host. */
+static const uint32_t msrs_passed[] = {
+    0x174,      0x175,      0x176,                  /* SYSENTER_CS, ESP, EIP */
+    0xc0000081, 0xc0000082, 0xc0000083, 0xc0000084, /* STAR, LSTAR, CSTAR, SFMASK */
+    0xc0000100, 0xc0000101, 0xc0000102,             /* FS, GS, kernel GS base */
+    0xc0000103,                                     /* TSC_AUX */
+};
+
+/* Those of them that are not in the VMCS: at a start they are as after reset. */
+static const uint32_t msrs_cleared[] = { 0xc0000081, 0xc0000082, 0xc0000083, 0xc0000084,
+                                         0xc0000102 };
+
+static const char *vmx_missing(void)
+{
+    vmx_caps_read(&vmx_caps, rdmsr, cpuid);
+    const char *missing = vmx_caps_missing(&vmx_caps);
+    if (missing)
+        return missing;
+    vmx_caps_setup(&vmx_caps, &vmx_setup);
+    vmx_flush = vmx_flush_needed(rdmsr, cpuid);
+    return NULL;
+}
+
+/* Every CPU must do what the boot CPU promised. */
+static bool same_as_boot(void)
+{
+    struct vmx_caps caps;
+    struct vmx_setup setup;
+
+    vmx_caps_read(&caps, rdmsr, cpuid);
+    const char *missing = vmx_caps_missing(&caps);
+    if (missing) {
+        log_error("vmx", "CPU %u lacks %s", cpu_index(), missing);
+        return false;
+    }
+    vmx_caps_setup(&caps, &setup);
+    for (unsigned f = 0; f < VMX_FIELDS; f++) {
+        const char *refused = vmx_caps_refused(&caps, f, vmx_setup.controls[f]);
+        if (refused) {
+            log_error("vmx", "CPU %u, unlike CPU 0, lacks %s", cpu_index(), refused);
+            return false;
+        }
+    }
+    return true;
+}
+
+/* VMXON and the VMCS: a page each, that begin with the revision that the CPU tells (24.2). */
+static enum hv_status make_region(uint64_t *pa)
+{
+    void *page;
+    enum hv_status err = pages_alloc(NULL, 0, &page);
+
+    if (err != HV_OK)
+        return err;
+    *(uint32_t *)page = vmx_caps.basic & REVISION;
+    *pa = virt_to_phys(page).v;
+    return HV_OK;
+}
+
+static void unlock_feature_control(void)
+{
+    uint64_t value = rdmsr(MSR_FEATURE_CONTROL);
+
+    if (!(value & FEATURE_LOCKED))
+        wrmsr(MSR_FEATURE_CONTROL, value | FEATURE_VMX | FEATURE_LOCKED);
+}
+
+static enum hv_status vmx_cpu_enable(void)
+{
+    uint64_t region;
+    bool failed;
+
+    if (!same_as_boot())
+        return HV_ENOTSUP;
+    enum hv_status err = make_region(&region);
+    if (err == HV_OK)
+        err = make_region(&vmcs_of[cpu_index()]);
+    if (err != HV_OK)
+        return err;
+    unlock_feature_control();
+    xstate_enable();
+    write_cr0((read_cr0() | vmx_caps.cr0_fixed0) & vmx_caps.cr0_fixed1);
+    write_cr4(read_cr4() | vmx_caps.cr4_fixed0 | CR4_VMXE);
+    __asm__ volatile("vmxon %1" : "=@ccbe"(failed) : "m"(region) : "memory");
+    if (failed) {
+        log_error("vmx", "CPU %u: VMXON is refused", cpu_index());
+        return HV_ENOTSUP;
+    }
+    ept_flush_all();
+    return HV_OK;
+}
+
+/* A bit per MSR: reads of the low range, of the high one at 1 KiB, writes from 2 KiB on (24.6.9).
+ */
+static void pass_msr(uint8_t *bitmap, uint32_t msr)
+{
+    uint32_t at = (msr >= 0xc0000000 ? 0x400 : 0) + (msr & 0x1fff) / 8;
+
+    bitmap[at] &= (uint8_t)~(1u << msr % 8);
+    bitmap[0x800 + at] &= (uint8_t)~(1u << msr % 8);
+}
+
+static enum hv_status make_bitmaps(void)
+{
+    void *io, *msr;
+    enum hv_status err;
+
+    if (io_bitmaps)
+        return HV_OK;
+    err = pages_alloc(NULL, 1, &io);
+    if (err != HV_OK)
+        return err;
+    err = pages_alloc(NULL, 0, &msr);
+    if (err != HV_OK) {
+        pages_free(NULL, 1, io);
+        return err;
+    }
+    memset(io, 0xff, 2 * PAGE_SIZE);
+    memset(msr, 0xff, PAGE_SIZE);
+    for (unsigned i = 0; i < ARRAY_SIZE(msrs_passed); i++)
+        pass_msr(msr, msrs_passed[i]);
+    io_bitmaps = virt_to_phys(io).v;
+    msr_bitmap = virt_to_phys(msr).v;
+    return HV_OK;
+}
+
+/* Our own page, then the virtual-APIC page. */
+static enum hv_status vmx_create(struct vcpu *v)
+{
+    void *pages;
+    enum hv_status err = make_bitmaps();
+
+    if (err == HV_OK && v->index == 0)
+        err = ept_follow_mtrrs(v->vm);
+    if (err == HV_OK)
+        err = pages_alloc(&v->vm->quota, 1, &pages);
+    if (err != HV_OK)
+        return err;
+
+    struct vmx *s = pages;
+
+    s->apic_page = (uint8_t *)pages + PAGE_SIZE;
+    s->apic_page_pa = virt_to_phys(s->apic_page).v;
+    v->backend = s;
+    return HV_OK;
+}
+
+static void vmx_destroy(struct vcpu *v)
+{
+    pages_free(&v->vm->quota, 1, v->backend);
+    v->backend = NULL;
+}
+
+static void vmx_reset(struct vcpu *v, const struct vcpu_start *start)
+{
+    struct vmx *s = v->backend;
+
+    if (!s->loaded)
+        vmx_load(v, vmcs_of[v->cpu], io_bitmaps, msr_bitmap);
+    vmx_guest_state(start);
+    for (unsigned i = 0; i < ARRAY_SIZE(msrs_cleared); i++)
+        wrmsr(msrs_cleared[i], 0);
+    s->primary = vmx_setup.controls[VMX_PRIMARY];
+    s->event = 0;
+    s->apic_page[0x80] = 0;
+    ept_flush(&v->vm->npt);
+    memset(v->reg, 0, sizeof(v->reg));
+    v->reg[REG_RBX] = start->rbx;
+    v->rip = start->real_mode ? 0 : start->rip;
+    xstate_reset();
+}
+
+static void vmx_skip(struct vcpu *v)
+{
+    uint64_t blocked = vmcs_read(VMCS_GUEST_INTERRUPTIBILITY);
+
+    v->rip += vmcs_read(VMCS_EXIT_LENGTH);
+    if (blocked & (BLOCKED_BY_STI | BLOCKED_BY_MOV_SS))
+        vmcs_write(VMCS_GUEST_INTERRUPTIBILITY,
+                   blocked & ~(uint64_t)(BLOCKED_BY_STI | BLOCKED_BY_MOV_SS));
+}
+
+static uint8_t vmx_cr8(struct vcpu *v)
+{
+    return vmx_tpr_class(v->backend);
+}
+
+static void vmx_set_cr8(struct vcpu *v, uint8_t cr8)
+{
+    ((struct vmx *)v->backend)->apic_page[0x80] = (uint8_t)(cr8 << 4);
+}
+
+static uint8_t vmx_cpl(struct vcpu *)
+{
+    return vmcs_read(VMCS_GUEST_SS_RIGHTS) >> 5 & 3;
+}
+
+static uint64_t vmx_cr4(struct vcpu *)
+{
+    uint64_t owned = vmx_cr4_owned();
+
+    return (vmcs_read(VMCS_GUEST_CR4) & ~owned) | (vmcs_read(VMCS_CR4_SHADOW) & owned);
+}
+
+/* Memory types 2 and 3 do not exist (SDM 3A table 12-10). */
+static bool pat_valid(uint64_t pat)
+{
+    for (unsigned i = 0; i < 8; i++, pat >>= 8) {
+        if ((pat & 0xff) > 7 || (pat & 0xff) == 2 || (pat & 0xff) == 3)
+            return false;
+    }
+    return true;
+}
+
+static bool vmx_msr_get(struct vcpu *, uint32_t msr, uint64_t *value)
+{
+    switch (msr) {
+    case MSR_EFER: *value = vmcs_read(VMCS_GUEST_EFER); return true;
+    case MSR_PAT: *value = vmcs_read(VMCS_GUEST_PAT); return true;
+    default: return false;
+    }
+}
+
+static bool vmx_msr_set(struct vcpu *, uint32_t msr, uint64_t value)
+{
+    uint64_t efer;
+
+    switch (msr) {
+    case MSR_EFER:
+        efer = vmcs_read(VMCS_GUEST_EFER);
+        if (value & ~(EFER_SCE | EFER_LME | EFER_LMA | EFER_NXE))
+            return false;
+        if ((vmcs_read(VMCS_GUEST_CR0) & CR0_PG) && ((value ^ efer) & EFER_LME))
+            return false;
+        vmcs_write(VMCS_GUEST_EFER, (value & ~EFER_LMA) | (efer & EFER_LMA));
+        return true;
+    case MSR_PAT:
+        if (!pat_valid(value))
+            return false;
+        vmcs_write(VMCS_GUEST_PAT, value);
+        return true;
+    default: return false;
+    }
+}
+
+static void vmx_flush_guest(struct vcpu *v)
+{
+    ept_flush(&v->vm->npt);
+}
+
+static unsigned vmx_second_stage_large(void)
+{
+    return vmx_setup.large;
+}
+
+const struct vcpu_ops vcpu_vmx = {
+    .name = "VMX",
+    .second_stage = &pt_format_ept,
+    .second_stage_levels = 4,
+    .second_stage_large = vmx_second_stage_large,
+    .hypercall_vmmcall = 0,
+    .missing = vmx_missing,
+    .cpu_enable = vmx_cpu_enable,
+    .create = vmx_create,
+    .destroy = vmx_destroy,
+    .reset = vmx_reset,
+    .run = vmx_run,
+    .skip = vmx_skip,
+    .interrupt_ready = vmx_interrupt_ready,
+    .inject_interrupt = vmx_inject_interrupt,
+    .nmi_ready = vmx_nmi_ready,
+    .inject_nmi = vmx_inject_nmi,
+    .inject_exception = vmx_inject_exception,
+    .want_window = vmx_want_window,
+    .cr8 = vmx_cr8,
+    .set_cr8 = vmx_set_cr8,
+    .cpl = vmx_cpl,
+    .cr4 = vmx_cr4,
+    .msr_get = vmx_msr_get,
+    .msr_set = vmx_msr_set,
+    .flush = vmx_flush_guest,
+};
