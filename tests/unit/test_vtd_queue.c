@@ -103,6 +103,59 @@ static void a_batch_waits_once(void **state)
     stop();
 }
 
+static struct vtd_ticket submit(void)
+{
+    struct vtd_ticket ticket;
+    assert_int_equal(vtd_queue_submit(a.unit, 0, false, &ticket), HV_OK);
+    return ticket;
+}
+
+/* Hardware stands at a wait, not behind it (it "does not increment the head"): what was lost before
+ * that wait has to come before it again, or the wait would complete without. */
+static void lost_work_comes_before_its_wait(void **state)
+{
+    (void)state;
+    start();
+    struct vtd_queue *q = &a.unit->queue;
+    uint64_t from = q->tail, head = from + 4;
+    bed.frozen = true;
+    invalidate(&a, 0x1000, PAGE_SIZE); /* 6 8 */
+    invalidate(&b, 0x1000, PAGE_SIZE); /* 6 8 */
+    struct vtd_ticket one = submit();
+    invalidate(&c, 0x1000, PAGE_SIZE);
+    struct vtd_ticket two = submit();
+    invalidate(&b, 0x2000, PAGE_SIZE);
+    struct vtd_ticket three = submit();
+    assert_int_equal(types(from), 0x68685685685);
+    bed.frozen_fsts = FSTS_ITE;
+    bed.frozen_head = head % QUEUE_ENTRIES * 32;
+    bed.frozen_record = (uint64_t)BED_B << 32;
+    assert_true(vtd_queue_errors(a.unit));
+    assert_int_equal(bed.frozen_fsts, 0);
+    assert_true(b.failed && !a.failed && !c.failed);
+    /* B's flush, A's 6 8, B's 6; wait one; C's 6 8; wait two; B's 6, nothing for its 8; wait three.
+     */
+    assert_int_equal(types(head), 0x1726865685655);
+    assert_int_equal(q->ring[4 * ((head + 11) % QUEUE_ENTRIES)], 0x45);
+    assert_int_equal(q->done, head);
+    assert_int_equal(q->end[one.last % QUEUE_WAITS], head + 7);
+    assert_int_equal(q->end[two.last % QUEUE_WAITS], head + 10);
+    assert_int_equal(q->end[three.last % QUEUE_WAITS], q->tail);
+    /* Then C, with wait one done meanwhile: what that covered is not repeated. */
+    q->status[one.last % QUEUE_WAITS] = (uint32_t)one.last;
+    bed.frozen_fsts = FSTS_ITE;
+    bed.frozen_head = (head + 9) % QUEUE_ENTRIES * 32; /* at wait two */
+    bed.frozen_record = (uint64_t)BED_C << 32;
+    assert_true(vtd_queue_errors(a.unit));
+    assert_int_equal(types(head + 9), 0x17265655);
+    assert_false(vtd_queue_errors(a.unit)); /* no error: nothing to do */
+    bed.frozen = false;
+    vtd_model_mmio_write(bed.model[0], 0x88, 8, q->tail % QUEUE_ENTRIES * 32);
+    assert_int_equal(vtd_queue_wait(a.unit, three), HV_OK);
+    assert_int_equal(vtd_queue_wait(a.unit, one), HV_OK);
+    stop();
+}
+
 /* More than the ring holds, without a flush in between; several times round. */
 static void a_full_ring_makes_room(void **state)
 {
@@ -431,12 +484,19 @@ static void ranges_are_covered(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        bed_test(a_batch_waits_once),      bed_test(a_full_ring_makes_room),
-        bed_test(cpus_share_the_queue),    bed_test(a_silent_device_loses_itself_alone),
-        bed_test(two_silent_devices),      bed_test(silent_while_blocked),
-        bed_test(silent_with_a_full_ring), bed_test(a_hanging_unit_is_left),
-        bed_test(a_refused_descriptor),    bed_test(order_of_descriptors),
-        bed_test(device_tlb_sizes),        bed_test(ranges_are_covered),
+        bed_test(a_batch_waits_once),
+        bed_test(lost_work_comes_before_its_wait),
+        bed_test(a_full_ring_makes_room),
+        bed_test(cpus_share_the_queue),
+        bed_test(a_silent_device_loses_itself_alone),
+        bed_test(two_silent_devices),
+        bed_test(silent_while_blocked),
+        bed_test(silent_with_a_full_ring),
+        bed_test(a_hanging_unit_is_left),
+        bed_test(a_refused_descriptor),
+        bed_test(order_of_descriptors),
+        bed_test(device_tlb_sizes),
+        bed_test(ranges_are_covered),
     };
     return cmocka_run_group_tests(tests, platform_setup, NULL);
 }

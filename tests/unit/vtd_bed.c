@@ -178,11 +178,21 @@ static const struct vtd_model_bus bus = {
 
 static uint64_t reg_read(void *ctx, uint32_t offset, unsigned size)
 {
+    if (bed.frozen && offset == 0x34)
+        return bed.frozen_fsts;
+    if (bed.frozen && offset == 0x80)
+        return bed.frozen_head;
+    if (bed.frozen && offset == 0xb0)
+        return bed.frozen_record;
     return vtd_model_mmio_read(ctx, offset, size);
 }
 
 static void reg_write(void *ctx, uint32_t offset, unsigned size, uint64_t value)
 {
+    if (bed.frozen) {
+        bed.frozen_fsts &= offset == 0x34 ? (uint32_t)~value : ~0u;
+        return;
+    }
     if (offset == 0x88) {
         bed.tail_writes++;
         if (bed.dead)

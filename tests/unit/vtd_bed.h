@@ -31,7 +31,11 @@ struct bed {
     unsigned units;
     bool silent[65536]; /* this device's TLB does not answer */
     bool dead;          /* register reads of completion never change: hardware hangs */
-    bool noncoherent;   /* complain when hardware reads a line that was stored and not flushed */
+    /* The queue stands still and these registers are made up: a moment of hardware, held. */
+    bool frozen;
+    uint32_t frozen_fsts;
+    uint64_t frozen_head, frozen_record;
+    bool noncoherent; /* complain when hardware reads a line that was stored and not flushed */
     unsigned unflushed;
     uint16_t ats_capability;    /* of all functions; set before start to change it */
     unsigned complaints_wanted; /* what a test provokes on purpose */

@@ -12,6 +12,7 @@ enum {
     BACKLOG_ORDER = 3,         /* 16 bytes an entry */
     HEAD_EVERY = 64,           /* entries between two writes of PQH */
     RUN_MAX = 4 * PRQ_ENTRIES, /* a flood does not hold the CPU for ever */
+    TURNS_MAX = 64,            /* nor does an overflow that stays */
     DRAIN_TURNS = 8,
     TYPE_REQUEST = 1,
 };
@@ -149,7 +150,7 @@ void vtd_prq_process(struct iommu_unit *unit)
     }
     prq->busy = true;
     unsigned run = 0;
-    while (prq->again && run < RUN_MAX) {
+    for (unsigned turn = 0; prq->again && turn < TURNS_MAX && run < RUN_MAX; turn++) {
         struct vtd_prq_raw raw;
         prq->again = false;
         /* PPR first: a request after this look at the tail raises the event again. */
