@@ -51,10 +51,10 @@ static_assert(sizeof(struct bond) <= SLAB_OBJECT);
 
 /* Single pages of one PASID that were ordered one after the other, not yet passed to the driver. */
 struct invalidate_run {
+    iova_t page[INVALIDATE_RUN];
     const struct space *space; /* NULL: none */
     uint32_t pages;
     bool leaf;
-    iova_t page[INVALIDATE_RUN];
 };
 
 /* Per VM. Guarded by the VM's lock; `pasids`, bond lists and device->rid_bond are written with the event

@@ -217,10 +217,12 @@ static void the_walk_of_a_first_stage(void **state)
         { 0x1000, T(1), T(2), RAM_SIZE | 0x87, 0, true, false, GUEST_WALK_OUTSIDE },
         { 0x1000, T(1), 0x87, 0, 0, true, false, GUEST_WALK_RAM }, /* 1 GiB: inside at 0x1000 */
         { RAM_SIZE + 0x1000, T(1), 0x87, 0, 0, true, false, GUEST_WALK_OUTSIDE },
-        { 1ull << 47, TABLES, 0x5000 | 7, false, false, GUEST_WALK_ABSENT }, /* not canonical */
+        { 1ull << 47 | 0x1000, TABLES, 0x5000 | 7, false, false, GUEST_WALK_ABSENT },
+        { ~0ull << 47 | 0x1000, TABLES, 0x5000 | 7, false, false, GUEST_WALK_RAM },
     };
 
     (void)state;
+    l4[256] = T(1);
     for (unsigned i = 0; i < ARRAY_SIZE(cases); i++) {
         l4[0] = cases[i].e4;
         l3[0] = cases[i].e3;

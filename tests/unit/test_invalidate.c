@@ -197,6 +197,44 @@ static void an_array_counts_what_was_done(void **state)
     }
 }
 
+/* Single pages are passed on in runs: each with its own PASID, hint and address, none twice. */
+static void runs_of_pages_keep_each_order(void **state)
+{
+    struct hc_invalidate in = { .kind = HC_INVALIDATE_RANGE, .bytes = PAGE_SIZE };
+    uint32_t second = pasid;
+    uint64_t done;
+
+    (void)state;
+    bind(vm_a, 2, ROOT(1), &pasid);
+    bind(vm_a, 2, ROOT(2), &second);
+    for (unsigned i = 0; i < 256; i++) {
+        in.pasid = i % 150 < 70 ? pasid : second;
+        in.flags = i % 40 < 20 || i > 180 ? HC_INVALIDATE_LEAF : 0;
+        in.address = i * 0x7000ull;
+        put(i, sizeof(in), &in);
+    }
+    assert_int_equal(array(256, sizeof(in), &done), HV_OK);
+    assert_int_equal(fake.invals, 256);
+    for (unsigned i = 0; i < 256; i++) {
+        const struct iommu_inval *v = &fake.inval[i].what;
+        assert_int_equal(v->pasid, i % 150 < 70 ? pasid : second);
+        assert_int_equal(v->leaf, i % 40 < 20 || i > 180);
+        assert_int_equal(v->address.v, i * 0x7000ull);
+        assert_int_equal(v->bytes, PAGE_SIZE);
+    }
+    /* A run of more than fits. */
+    fake.invals = 0;
+    in.pasid = pasid;
+    for (unsigned i = 0; i < 256; i++) {
+        in.address = i * 0x3000ull;
+        put(i, sizeof(in), &in);
+    }
+    assert_int_equal(array(256, sizeof(in), &done), HV_OK);
+    assert_int_equal(fake.invals, 256);
+    for (unsigned i = 0; i < 256; i++)
+        assert_int_equal(fake.inval[i].what.address.v, i * 0x3000ull);
+}
+
 static void wrong_arrays_are_refused(void **state)
 {
     struct hc_invalidate good = { .kind = HC_INVALIDATE_PASID };
@@ -277,6 +315,7 @@ int main(void)
         abi_test(a_domain_is_all_of_the_vm_on_one_unit),
         abi_test(wrong_invalidations_are_refused),
         abi_test(an_array_counts_what_was_done),
+        abi_test(runs_of_pages_keep_each_order),
         abi_test(wrong_arrays_are_refused),
         abi_test(a_device_that_times_out_is_told),
     };

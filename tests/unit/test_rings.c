@@ -259,6 +259,33 @@ static void a_broken_consumer_index_stops_the_ring(void **state)
     assert_int_equal(call(vm_a, HC_SVA_UNBIND, bond, 0, 0, NULL), HV_OK);
 }
 
+/* The same, found out when a request needs room: whoever waited in that batch is answered as well. */
+static void a_broken_index_is_found_when_room_is_needed(void **state)
+{
+    const struct hc_event *slots = ram(vm_a, RING_BASE + HC_RING_ENTRIES);
+
+    (void)state;
+    event_ring(vm_a, 16);
+    unsigned promised = (unsigned)iopf_on(vm_a, 0);
+    bind(vm_a, 0, ROOT(1), NULL);
+    for (unsigned i = 0; i < 16; i++)
+        fault(0x1000);
+    for (unsigned i = 0; i < promised; i++)
+        request((uint16_t)i);
+    device_events.page_requests_done();
+    assert_int_equal(events_waiting(vm_a), 16);
+    struct hc_page_response response = { .cookie = slots[15].cookie };
+    assert_int_equal(call_with(vm_a, HC_PAGE_RESPONSE, response), HV_OK);
+    events()->consumer = 17;
+    request(100);
+    device_events.page_requests_done();
+    assert_true(vm_a->rings->event.stopped);
+    assert_int_equal(fake.answers, promised + 1);
+    assert_int_equal(vm_a->rings->open, 0);
+    assert_int_equal(fake.unflushed, 0);
+    assert_int_equal(atomic_load(&vm_a->rings->busy), 0);
+}
+
 /* Sluice's own index in the guest's memory is written, never read. */
 static void what_the_guest_writes_over_our_index_is_not_believed(void **state)
 {
@@ -547,6 +574,7 @@ int main(void)
         abi_test(other_events_are_lost_before_page_requests_are),
         abi_test(without_a_ring_events_are_counted),
         abi_test(a_broken_consumer_index_stops_the_ring),
+        abi_test(a_broken_index_is_found_when_room_is_needed),
         abi_test(what_the_guest_writes_over_our_index_is_not_believed),
         abi_test(commands_do_what_calls_do),
         abi_test(wrong_commands_have_the_status_of_wrong_calls),
