@@ -141,13 +141,14 @@ static void lost_work_comes_before_its_wait(void **state)
     assert_int_equal(q->end[one.last % QUEUE_WAITS], head + 7);
     assert_int_equal(q->end[two.last % QUEUE_WAITS], head + 10);
     assert_int_equal(q->end[three.last % QUEUE_WAITS], q->tail);
-    /* Then C, with wait one done meanwhile: what that covered is not repeated. */
-    q->status[one.last % QUEUE_WAITS] = (uint32_t)one.last;
+    /* Then A, with wait two done before wait one: what two covered is not repeated. */
+    q->status[two.last % QUEUE_WAITS] = (uint32_t)two.last;
     bed.frozen_fsts = FSTS_ITE;
-    bed.frozen_head = (head + 9) % QUEUE_ENTRIES * 32; /* at wait two */
-    bed.frozen_record = (uint64_t)BED_C << 32;
+    bed.frozen_head = (head + 12) % QUEUE_ENTRIES * 32; /* at wait three */
+    bed.frozen_record = (uint64_t)BED_A << 32;
     assert_true(vtd_queue_errors(a.unit));
-    assert_int_equal(types(head + 9), 0x17265655);
+    /* Two flushes, A's 6, B's 6, wait one; B's 6 and nothing; wait three. */
+    assert_int_equal(types(head + 12), 0x172172665655);
     assert_false(vtd_queue_errors(a.unit)); /* no error: nothing to do */
     bed.frozen = false;
     vtd_model_mmio_write(bed.model[0], 0x88, 8, q->tail % QUEUE_ENTRIES * 32);
