@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Sluice's own memory: one pool of pages, every page charged to a quota. Pages are zeroed when taken.
+ * Sluice's own memory: one pool of pages, every page charged to a quota. Pages are zeroed when
+ * taken.
  */
 #ifndef HV_PAGES_H
 #define HV_PAGES_H
@@ -17,9 +18,9 @@ struct page_quota {
 /* Give [base, base + size) to the pool. Page aligned. Boot only; may be called several times. */
 void pages_add(paddr_t base, uint64_t size);
 
-/* Take 2^order contiguous, naturally aligned, zeroed pages, charged to @quota (NULL: Sluice itself).
- * Returns HV_EQUOTA when the owner has used up its own, HV_ENOMEM when the pool is empty. Lock: none
- * needed. */
+/* Take 2^order contiguous, naturally aligned, zeroed pages, charged to @quota (NULL: Sluice
+ * itself). Returns HV_EQUOTA when the owner has used up its own, HV_ENOMEM when the pool is empty.
+ * Lock: none needed. */
 enum hv_status pages_alloc(struct page_quota *quota, unsigned order, void **out);
 /* Give them back, to the same quota and order. NULL is allowed. */
 void pages_free(struct page_quota *quota, unsigned order, void *pages);
@@ -27,7 +28,8 @@ void pages_free(struct page_quota *quota, unsigned order, void *pages);
 uint64_t pages_total(void);
 uint64_t pages_used(void);
 
-/* For tests: let the next @n allocations succeed and all after them fail with HV_ENOMEM; -1: no limit. */
+/* For tests: let the next @n allocations succeed and all after them fail with HV_ENOMEM; -1: no
+ * limit. */
 void pages_fail_after(int64_t n);
 
 #endif

@@ -144,16 +144,21 @@ struct place {
 {
     const struct pt_format *f = pt->format;
     const uint64_t live = f->present, large = f->large, addr = f->addr;
-    unsigned level = pt->levels, shift = shift_of(level);
+    unsigned shift = shift_of(pt->levels);
+    uint64_t *table = pt->root, *entry;
 
-    for (uint64_t *table = pt->root;; level--, shift -= 9) {
-        uint64_t *entry = &table[(in >> shift) & (ENTRIES - 1)];
+    for (unsigned level = pt->levels; level > 1; level--, shift -= 9) {
+        entry = &table[(in >> shift) & (ENTRIES - 1)];
         if (path)
             path[level] = entry;
-        if (level == 1 || !(*entry & live) || (*entry & large))
+        if (!(*entry & live) || (*entry & large))
             return (struct place){ level, entry };
         table = phys_to_virt(PADDR(*entry & addr));
     }
+    entry = &table[(in >> PAGE_SHIFT) & (ENTRIES - 1)];
+    if (path)
+        path[1] = entry;
+    return (struct place){ 1, entry };
 }
 
 /* How many entries of the table reached lie in [in, end), counting from in's own, at least one. */
@@ -259,6 +264,7 @@ static uint64_t *list_pop(uint64_t **head)
 {
     uint64_t *page = *head;
 
+    hv_assert(page);
     *head = (uint64_t *)(uintptr_t)page[0];
     page[0] = 0;
     return page;
@@ -325,6 +331,7 @@ static uint64_t tables_needed(const struct mapping *m, uint64_t in, uint64_t end
 static void fill(struct pt *pt, struct mapping *m, uint64_t *table, unsigned level, uint64_t in,
                  uint64_t end)
 {
+    hv_assert(level > 0);
     const uint64_t span = span_of(level);
 
     while (in < end) {

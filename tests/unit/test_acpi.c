@@ -45,6 +45,8 @@ static uint64_t table(const char *signature, const void *body, size_t size)
     return pa;
 }
 
+static const char rsdp_signature[8] = { 'R', 'S', 'D', ' ', 'P', 'T', 'R', ' ' };
+
 /* Root table over all tables so far, and the root pointer. */
 static void finish(bool xsdt)
 {
@@ -56,7 +58,7 @@ static void finish(bool xsdt)
     uint64_t root = table(xsdt ? "XSDT" : "RSDT", body, n * width);
     uint8_t *r = at(f.next);
     f.boot.rsdp = f.next;
-    memcpy(r, "RSD PTR ", 8);
+    memcpy(r, rsdp_signature, sizeof(rsdp_signature));
     r[15] = xsdt ? 2 : 0;
     platform_put(r, 16, 4, xsdt ? 0 : root);
     fix_checksum(r, 20, 8);
