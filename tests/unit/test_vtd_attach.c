@@ -224,7 +224,10 @@ static void first_stage_changes_are_seen(void **state)
     start();
     gpaddr_t root = bed_root();
     static const enum iommu_inval_kind kinds[] = { IOMMU_INVAL_RANGE, IOMMU_INVAL_PASID,
-                                                   IOMMU_INVAL_ALL };
+                                                   IOMMU_INVAL_ALL, IOMMU_INVAL_PAGES };
+    iova_t pages[40]; /* more than the driver takes at once */
+    for (unsigned i = 0; i < 40; i++)
+        pages[i] = IOVA(i < 35 ? 0x900000 + i * PAGE_SIZE : 0x1ff000 + (i - 35) * PAGE_SIZE);
     static const uint32_t pasids[] = { PASID_RID, 12 };
     for (unsigned i = 0; i < 2 * ARRAY_SIZE(kinds); i++) {
         uint32_t pasid = pasids[i & 1];
@@ -249,6 +252,8 @@ static void first_stage_changes_are_seen(void **state)
             .leaf = true,
             .address = IOVA(0x1ff000),
             .bytes = 5 * PAGE_SIZE,
+            .page = pages,
+            .pages = 40,
         });
         assert_int_equal(iommu_vtd.flush(), HV_OK);
         for (uint64_t page = 0; page < 5; page++) {

@@ -395,6 +395,18 @@ static void order_of_descriptors(void **state)
     iommu_vtd.invalidate(&(struct iommu_inval){ .dev = &a, .pasid = 5, .kind = IOMMU_INVAL_PASID });
     assert_int_equal(types(at), 0x68);
     assert_int_equal(iommu_vtd.flush(), HV_OK);
+    at = q->tail; /* single pages: two each, no more */
+    iommu_vtd.invalidate(&(struct iommu_inval){
+        .dev = &a,
+        .pasid = 5,
+        .kind = IOMMU_INVAL_PAGES,
+        .page = (const iova_t[]){ { 0x5000 }, { 0x9000 }, { 0x1000 } },
+        .pages = 3,
+    });
+    assert_int_equal(types(at), 0x686868);
+    assert_int_equal(q->ring[4 * ((at + 2) % QUEUE_ENTRIES) + 1], 0x9000);
+    assert_int_equal(q->ring[4 * ((at + 5) % QUEUE_ENTRIES) + 1], 0x1000);
+    assert_int_equal(iommu_vtd.flush(), HV_OK);
     at = q->tail; /* set: nothing, for nothing of it can be cached */
     assert_int_equal(iommu_vtd.attach(&a, PASID_RID, &nested), HV_OK);
     assert_int_equal(types(at), 0);
