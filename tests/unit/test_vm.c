@@ -27,7 +27,17 @@ static struct boot_file kernel;
 static struct vcpu *begun[BOOT_VMS_MAX];
 static struct vcpu_start begun_with;
 static unsigned nbegun, nvcpus, nstopped;
-static const struct vcpu_ops ops = { .second_stage = &pt_format_npt, .second_stage_levels = 4 };
+
+static unsigned only_2m(void)
+{
+    return 1;
+}
+
+static const struct vcpu_ops ops = {
+    .second_stage = &pt_format_npt,
+    .second_stage_levels = 4,
+    .second_stage_large = only_2m,
+};
 const struct vcpu_ops *vcpu_ops = &ops;
 
 enum hv_status vcpu_create(struct vm *vm, unsigned index, unsigned cpu, struct vcpu **out)
