@@ -57,6 +57,15 @@ void pci_config_write(rid_t rid, unsigned offset, unsigned size, uint32_t value)
 struct irq_message { uint32_t address, upper_address, data; };
 enum hv_status irq_alloc(void (*handler)(void *ctx), void *ctx, struct irq_message *out);
 
+/* A vector of CPU @cpu, for an interrupt of a guest's device: there @handler runs, with interrupts
+ * off and no lock held; it may be short of interrupts (two are one) and see one too many. Any time.
+ * HV_EBUSY: that CPU has none left; HV_ENOMEM. */
+struct irq_target { uint32_t apic_id; uint8_t vector; };
+enum hv_status irq_alloc_on(unsigned cpu, void (*handler)(void *ctx), void *ctx,
+                            struct irq_target *out);
+/* Its source is silenced already. On return the handler runs nowhere. Not from a handler. */
+void irq_free_on(unsigned cpu, uint8_t vector);
+
 /* Call @fn every @period_us on the boot CPU, with no lock held. Called on the boot CPU; one user. */
 void platform_periodic(void (*fn)(void), uint32_t period_us);
 

@@ -10,7 +10,10 @@
 #include <stdint.h>
 
 enum {
-    VECTOR_IRQ_FIRST = 0x30, /* irq_alloc() */
+    VECTOR_DEVICE_FIRST = 0x30, /* irq_alloc_on(): each CPU has its own. Below all others, so that
+                                   a guest's device holds none of them back */
+    VECTOR_DEVICE_LAST = 0xcf,
+    VECTOR_IRQ_FIRST = 0xd0, /* irq_alloc() */
     VECTOR_IRQ_LAST = 0xef,
     VECTOR_TIMER = 0xf0,
     VECTOR_KICK = 0xf1, /* has no work of its own: ends hlt, or leaves a guest */

@@ -15,6 +15,7 @@
 #define DRIVERS_IOMMU_IOMMU_H
 
 #include "hv/pages.h"
+#include "hv/platform.h"
 #include "hv/pt.h"
 #include "hv/types.h"
 
@@ -35,6 +36,7 @@ struct iommu_caps {
     uint8_t second_stage_levels; /* levels to build second-stage tables with */
     uint8_t second_stage_large;  /* as struct pt.large */
     uint8_t input_bits;          /* guest-physical width a second stage can take */
+    bool interrupts;             /* irq_map works */
     bool coherent_tables;        /* paging structures are snooped */
     bool caching_mode; /* what is not mapped may be cached: added second-stage mappings need
                           stage2_changed too */
@@ -94,10 +96,18 @@ struct iommu_fault {
     rid_t rid;
     bool pasid_present, write;
     uint32_t pasid;
-    iova_t address;
+    iova_t address; /* page base; INTERRUPT: the message's address as far as it is known */
     enum iommu_fault_class class;
     uint8_t code;     /* the unit's own */
     const char *text; /* in words */
+};
+
+/* An interrupt of a device: the one message by which this device, and no other, raises it. Zeroed
+ * before irq_map; address and data stay the same until irq_unmap. */
+struct iommu_irq {
+    bool mapped;
+    uint32_t handle;        /* the driver's own */
+    uint32_t address, data; /* what the device writes where; upper address bits are 0 */
 };
 
 /* Upcalls; no driver lock is held. Made only from poll() and from the units' interrupts, never from
@@ -164,6 +174,17 @@ struct iommu_ops {
     void (*page_requests_off)(struct iommu_device *dev);
     /* Entries of the unit's page request queue not yet promised to devices. */
     uint32_t (*page_requests_free)(const struct iommu_unit *unit);
+
+    /* Let the message of @irq raise what @to says, or (NULL) nothing, silently. The first time an
+     * entry is taken; nobody else's message raises it, and any other message of the device is a
+     * fault. On return the former target is raised no more. HV_ENOTSUP: the unit cannot tell
+     * devices' interrupts apart; HV_ENOMEM: no entry left; HV_ERANGE: a CPU it cannot reach.
+     * HV_EIO, HV_ETIMEDOUT: the unit does not answer; a former target may still be raised. */
+    enum hv_status (*irq_map)(struct iommu_device *dev, struct iommu_irq *irq,
+                              const struct irq_target *to);
+    /* Refuse it from now on and give the entry back. HV_EIO, HV_ETIMEDOUT: as above; the entry is
+     * lost. */
+    enum hv_status (*irq_unmap)(struct iommu_device *dev, struct iommu_irq *irq);
 
     /* Batched work: any number of calls to these three, then flush, which waits once. Per CPU,
      * units may be mixed. An error of one device never stops the others: it is reported by

@@ -90,6 +90,19 @@ static uint32_t page_requests_free(const struct iommu_unit *u)
     return 0;
 }
 
+static enum hv_status irq_map(struct iommu_device *dev, struct iommu_irq *irq,
+                              const struct irq_target *to)
+{
+    (void)dev, (void)irq, (void)to;
+    return HV_ENOTSUP;
+}
+
+static enum hv_status irq_unmap(struct iommu_device *dev, struct iommu_irq *irq)
+{
+    (void)dev, (void)irq;
+    return HV_OK;
+}
+
 static void invalidate(const struct iommu_inval *inval)
 {
     (void)inval;
@@ -127,6 +140,8 @@ const struct iommu_ops iommu_none = {
     .page_requests_on = page_requests_on,
     .page_requests_off = device_nothing,
     .page_requests_free = page_requests_free,
+    .irq_map = irq_map,
+    .irq_unmap = irq_unmap,
     .invalidate = invalidate,
     .respond = respond,
     .flush = flush,

@@ -29,8 +29,16 @@ static struct irq {
 } irqs[IRQ_MAX];
 static unsigned nirqs;
 
+#define DEVICE_VECTOR 0x30u /* of irq_alloc_on: as many as on hardware */
+#define DEVICE_LAST   0xcfu
+
+static struct irq cpu_irqs[CPUS_MAX][256];
+static uint32_t apic_base;
+
 void devices_fresh(void)
 {
+    memset(cpu_irqs, 0, sizeof(cpu_irqs));
+    apic_base = 0x40;
     for (unsigned i = 0; i < nwindows; i++)
         munmap((void *)windows[i].at, windows[i].size);
     nmmio = nwindows = npci = nirqs = 0;
@@ -202,5 +210,51 @@ bool platform_interrupt(uint64_t address, uint32_t data)
     if (address != 0xfee00000 || n >= nirqs)
         return false;
     irqs[n].handler(irqs[n].ctx);
+    return true;
+}
+
+void platform_set_apic_base(uint32_t id)
+{
+    apic_base = id;
+}
+
+enum hv_status irq_alloc_on(unsigned cpu, void (*handler)(void *ctx), void *ctx,
+                            struct irq_target *out)
+{
+    for (unsigned v = DEVICE_VECTOR; v <= DEVICE_LAST; v++) {
+        if (cpu_irqs[cpu][v].handler)
+            continue;
+        cpu_irqs[cpu][v] = (struct irq){ handler, ctx };
+        *out = (struct irq_target){ apic_base + cpu, (uint8_t)v };
+        return HV_OK;
+    }
+    return HV_EBUSY;
+}
+
+void irq_free_on(unsigned cpu, uint8_t vector)
+{
+    if (!cpu_irqs[cpu][vector].handler)
+        panic("irq_free_on: vector %#x of CPU %u is free", vector, cpu);
+    cpu_irqs[cpu][vector] = (struct irq){ 0 };
+}
+
+unsigned platform_vectors_used(void)
+{
+    unsigned n = 0;
+
+    for (unsigned cpu = 0; cpu < CPUS_MAX; cpu++) {
+        for (unsigned v = 0; v < 256; v++)
+            n += cpu_irqs[cpu][v].handler != NULL;
+    }
+    return n;
+}
+
+bool platform_interrupt_on(uint32_t apic_id, uint8_t vector)
+{
+    uint32_t cpu = apic_id - apic_base;
+
+    if (cpu >= CPUS_MAX || !cpu_irqs[cpu][vector].handler)
+        return false;
+    cpu_irqs[cpu][vector].handler(cpu_irqs[cpu][vector].ctx);
     return true;
 }

@@ -83,6 +83,10 @@ void platform_put(uint8_t *bytes, unsigned offset, unsigned size, uint64_t value
 
 /* Deliver a message to what irq_alloc gave it to. @return false: nobody's (the test decides). */
 bool platform_interrupt(uint64_t address, uint32_t data);
+/* The same for irq_alloc_on. CPU n has APIC id base + n; the base is 0x40 until set. */
+bool platform_interrupt_on(uint32_t apic_id, uint8_t vector);
+void platform_set_apic_base(uint32_t id);
+unsigned platform_vectors_used(void);
 
 /* --- Time, CPUs, log, panic ---------------------------------------------------------------------
  */

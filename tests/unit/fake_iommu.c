@@ -7,6 +7,7 @@
 #include "hv/device.h"
 #include "hv/log.h"
 #include "hv/rings.h"
+#include "tests/platform/platform.h"
 
 #define PASIDS (1u << PASID_BITS_MAX)
 
@@ -91,6 +92,7 @@ void fake_reset(void)
             .second_stage_levels = 4,
             .second_stage_large = 3,
             .input_bits = 48,
+            .interrupts = true,
             .coherent_tables = true,
             .second_stage_format = &pt_format_vtd2,
         };
@@ -309,6 +311,49 @@ static void page_requests_off(struct iommu_device *dev)
     fake.promised[index_of(dev)] = 0;
 }
 
+static enum hv_status irq_map(struct iommu_device *dev, struct iommu_irq *irq,
+                              const struct irq_target *to)
+{
+    enum hv_status status = take_failure(&fake.fail_irq);
+
+    (void)index_of(dev);
+    if (!dev->unit || !fake.caps[unit_index(dev->unit)].interrupts)
+        return HV_ENOTSUP;
+    if (status != HV_OK && irq->mapped == fake.fail_irq_mapped)
+        return status;
+    if (!irq->mapped) {
+        uint32_t free = 0;
+        while (free < FAKE_IRQS && fake.irq[free].dev)
+            free++;
+        if (free == FAKE_IRQS)
+            return HV_ENOMEM;
+        *irq = (struct iommu_irq){ true, free, 0xfee00010 | free << 5, 0 };
+    }
+    struct fake_irq *f = &fake.irq[irq->handle];
+    f->dev = dev;
+    f->on = to;
+    f->to = to ? *to : (struct irq_target){ 0 };
+    fake.irq_changes++;
+    return HV_OK;
+}
+
+static enum hv_status irq_unmap(struct iommu_device *dev, struct iommu_irq *irq)
+{
+    (void)index_of(dev);
+    if (irq->mapped)
+        fake.irq[irq->handle] = (struct fake_irq){ 0 };
+    irq->mapped = false;
+    fake.irq_changes++;
+    return take_failure(&fake.fail_irq_unmap);
+}
+
+bool fake_interrupt(rid_t rid, uint32_t address)
+{
+    const struct fake_irq *f = &fake.irq[address >> 5 & 0xff];
+
+    return f->dev && f->dev->rid == rid && f->on && platform_interrupt_on(f->to.apic_id, f->to.vector);
+}
+
 static void invalidate(const struct iommu_inval *inval)
 {
     (void)index_of(inval->dev);
@@ -375,6 +420,8 @@ const struct iommu_ops fake_iommu = {
     .page_requests_on = page_requests_on,
     .page_requests_off = page_requests_off,
     .page_requests_free = page_requests_free,
+    .irq_map = irq_map,
+    .irq_unmap = irq_unmap,
     .invalidate = invalidate,
     .respond = respond,
     .flush = flush,

@@ -11,6 +11,7 @@
 
 #define FAKE_DEVICES 8u
 #define FAKE_LOG     1024u
+#define FAKE_IRQS    256u
 
 extern const struct iommu_ops fake_iommu;
 
@@ -30,6 +31,12 @@ struct fake_answer {
 struct fake_inval {
     struct iommu_inval what;
     bool flushed;
+};
+
+struct fake_irq {
+    struct iommu_device *dev; /* NULL: free */
+    bool on;
+    struct irq_target to;
 };
 
 /* What a function is to be; set before device_add. */
@@ -57,6 +64,10 @@ struct fake {
     uint32_t answers, invals;
     uint32_t attaches, blocks, flushes, unflushed;
     /* what fails: the next call of this function returns this */
+    struct fake_irq irq[FAKE_IRQS]; /* by handle */
+    unsigned irq_changes;           /* that cost an invalidation, or would */
+    enum hv_status fail_irq, fail_irq_unmap;
+    bool fail_irq_mapped; /* fail_irq is for a change, not for the first time */
     enum hv_status fail_attach, fail_stage2, fail_device_add, fail_requests_on, fail_flush;
     bool fail_device; /* with fail_attach or fail_flush: the first device fails with it */
     /* called inside block() and page_requests_off(), as a driver that drains may */
@@ -73,6 +84,8 @@ struct fake_target fake_target(rid_t rid, uint32_t pasid);
 unsigned fake_attached(void);
 /* As the hardware: a request arrives; ends of a batch are told apart. */
 void fake_request(rid_t rid, const struct iommu_page_request *req);
+/* A device writes to the interrupt range. @return whether somebody's handler ran. */
+bool fake_interrupt(rid_t rid, uint32_t address);
 void fake_fail(struct iommu_device *dev, enum hv_status why);
 /* Mix everything that tests call "state" into one number. */
 uint64_t fake_digest(uint64_t hash);

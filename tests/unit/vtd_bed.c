@@ -72,13 +72,25 @@ static void bus_interrupt(void *ctx, uint64_t address, uint32_t data)
     }
 }
 
+static void raised(uint64_t address, uint32_t data)
+{
+    bed.raised++;
+    bed.raised_on = (uint32_t)(address >> 40 << 8) | (address >> 12 & 0xff);
+    bed.raised_vector = data & 0xff;
+    (void)platform_interrupt_on(bed.raised_on, (uint8_t)data);
+}
+
 void bed_interrupts(void)
 {
     while (npending) {
         unsigned n = npending;
         npending = 0;
-        for (unsigned i = 0; i < n; i++)
-            assert_true(platform_interrupt(pending[i].address, pending[i].data));
+        for (unsigned i = 0; i < n; i++) {
+            if (pending[i].data & 1u << 14)
+                raised(pending[i].address, pending[i].data);
+            else
+                assert_true(platform_interrupt(pending[i].address, pending[i].data));
+        }
     }
 }
 
@@ -227,7 +239,9 @@ static bool noncoherent_line(uint64_t line)
 
 static void stored(void *ctx, uint64_t hpa, unsigned size)
 {
-    (void)ctx, (void)size;
+    (void)ctx;
+    bed.stores++;
+    bed.last_store = size;
     uint64_t line = hpa & ~63ull;
     if (!bed.noncoherent || !hpa || noncoherent_line(line))
         return;
@@ -496,6 +510,12 @@ uint8_t bed_read(rid_t rid, int32_t pasid, uint64_t address, uint64_t *value)
 uint8_t bed_write(rid_t rid, int32_t pasid, uint64_t address, uint64_t value)
 {
     return dma(rid, pasid, address, &value, VTD_WRITE);
+}
+
+uint8_t bed_message(rid_t rid, uint32_t address, uint32_t data)
+{
+    struct vtd_request req = { .rid = rid, .access = VTD_WRITE, .addr = address };
+    return vtd_model_dma(model_of(rid), &req, &data, 4);
 }
 
 void bed_page_request(rid_t rid, int32_t pasid, uint64_t address, uint16_t group, bool last)

@@ -45,6 +45,8 @@ struct bed {
     bool watch;                           /* after each register write, see whether DMA passes */
     unsigned leaks;
     uint64_t tail_writes; /* of IQT */
+    uint64_t stores;      /* that hardware could see, and the bytes of the last one */
+    unsigned last_store;
     struct bed_response response[4096];
     unsigned nresponses;
     struct iommu_page_request request[4096];
@@ -54,6 +56,8 @@ struct bed {
     struct iommu_device *failed[16];
     enum hv_status failed_why[16];
     unsigned nfailed;
+    uint32_t raised_on, raised_vector; /* the last remapped interrupt that arrived */
+    unsigned raised;                   /* how many */
     paddr_t ram;
     struct page_quota quota;
 };
@@ -92,7 +96,11 @@ void bed_page_message(rid_t rid, int32_t pasid, uint64_t address, uint16_t group
                       bool read);
 void bed_page_request(rid_t rid, int32_t pasid, uint64_t address, uint16_t group, bool last);
 struct platform_pci *bed_function(rid_t rid);
-/* Deliver interrupts that the units sent. */
+/* The device writes 4 bytes to the interrupt range. @return the fault reason, 0: it went through.
+ */
+uint8_t bed_message(rid_t rid, uint32_t address, uint32_t data);
+/* Deliver interrupts that the units sent. Remapped ones are noted, and go to whom irq_alloc_on gave
+ * the vector, if to anybody. */
 void bed_interrupts(void);
 
 static inline struct iommu_target bed_nested(const struct iommu_stage2 *s2, gpaddr_t root)

@@ -102,6 +102,7 @@ void vtd_caps_publish(const struct vtd_caps *hw, struct iommu_caps *out)
     out->second_stage_levels = levels;
     out->second_stage_large = (uint8_t)field(hw->cap, 35, 34);
     out->input_bits = (uint8_t)(mgaw < reach ? mgaw : reach);
+    out->interrupts = hw->remap_interrupts;
     out->coherent_tables = hw->walk_snoop;
     out->caching_mode = hw->caching_mode;
     out->second_stage_format = &pt_format_vtd2;

@@ -129,6 +129,11 @@ static inline struct vtd_desc vtd_desc_iec_global(void)
     return (struct vtd_desc){ VTD_TYPE_IEC, 0 };
 }
 
+static inline struct vtd_desc vtd_desc_iec_index(uint16_t index)
+{
+    return (struct vtd_desc){ (uint64_t)index << 32 | 1 << 4 | VTD_TYPE_IEC, 0 };
+}
+
 /* @code: 0 success, 1 invalid request. Never 0xf: it would turn PRI off for all functions. */
 static inline struct vtd_desc vtd_desc_response(rid_t rid, bool pasid_present, uint32_t pasid,
                                                 uint16_t group, unsigned code)

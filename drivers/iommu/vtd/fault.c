@@ -3,6 +3,7 @@
 #include "drivers/iommu/vtd/fault.h"
 
 #include "drivers/iommu/vtd/device.h"
+#include "drivers/iommu/vtd/intremap.h"
 #include "drivers/iommu/vtd/unit.h"
 
 static const struct reason {
@@ -108,6 +109,10 @@ static bool take(struct iommu_unit *unit, uint32_t n, struct iommu_fault *out)
         .code = (uint8_t)(q1 >> 32),
     };
     out->class = vtd_fault_class(out->code, &out->text);
+    if (out->class == IOMMU_FAULT_INTERRUPT) {
+        out->address = IOVA(vtd_intremap_blamed(out->code, q0 >> 48));
+        out->write = true;
+    }
     return true;
 }
 

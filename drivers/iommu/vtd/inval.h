@@ -29,6 +29,7 @@ enum vtd_change {
     VTD_DEVICE_TLB_EVERY_PAGES, /* every PASID */
     VTD_DEVICE_TLB_EVERY_ALL,
     VTD_INTERRUPTS_CHANGED, /* interrupt table */
+    VTD_INTERRUPT_CHANGED,  /* one entry of it that was present */
 };
 
 struct vtd_inval_args {
@@ -36,6 +37,7 @@ struct vtd_inval_args {
     struct vtd_device *device; /* its TLB is included if ATS is on */
     uint32_t did, pasid;       /* of the translation that was */
     uint64_t base, bytes;      /* pages: page aligned, bytes > 0 */
+    uint16_t interrupt;        /* index of its entry */
     bool leaf;                 /* only leaves of a first stage changed */
 };
 

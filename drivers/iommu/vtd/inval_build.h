@@ -33,6 +33,7 @@ enum vtd_step : uint8_t {
     DTLB_EVERY_PAGES,
     DTLB_EVERY_ALL,
     INTERRUPTS,
+    INTERRUPT_ONE,
 };
 
 #define VTD_STEPS 4u
@@ -55,6 +56,7 @@ static const enum vtd_step vtd_inval_table[][VTD_STEPS] = {
     [VTD_DEVICE_TLB_EVERY_PAGES] = { DTLB_EVERY_PAGES },
     [VTD_DEVICE_TLB_EVERY_ALL] = { DTLB_EVERY_ALL },
     [VTD_INTERRUPTS_CHANGED] = { INTERRUPTS },
+    [VTD_INTERRUPT_CHANGED] = { INTERRUPT_ONE },
 };
 
 static unsigned vtd_log2_up(uint64_t n)
@@ -157,6 +159,7 @@ VTD_HOT unsigned vtd_inval_step(enum vtd_step step, const struct vtd_inval_args 
         break;
     case DTLB_EVERY_ALL: out[n++] = vtd_dtlb_every_all(a); break;
     case INTERRUPTS: out[n++] = vtd_desc_iec_global(); break;
+    case INTERRUPT_ONE: out[n++] = vtd_desc_iec_index(a->interrupt); break;
     }
     return n;
 }

@@ -11,7 +11,6 @@
 #include <stdio.h>
 
 #include "drivers/iommu/vtd/device.h"
-#include "drivers/iommu/vtd/intremap.h"
 #include "drivers/iommu/vtd/inval.h"
 #include "hv/log.h"
 
@@ -52,7 +51,8 @@ enum hv_status vtd_unit_probe(struct iommu_unit *unit, unsigned index, paddr_t b
     unit->base = base;
     unit->events = events;
     unit->queue.lock.rank = RANK_QUEUE;
-    unit->prq.lock.rank = unit->faults.lock.rank = unit->devices_lock.rank = RANK_DEVICE;
+    unit->prq.lock.rank = unit->faults.lock.rank = unit->devices_lock.rank =
+        unit->interrupts.lock.rank = RANK_DEVICE;
     unit->regs = mmio_map(base, size);
     if (!unit->regs)
         return HV_ENOMEM;

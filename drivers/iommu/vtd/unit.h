@@ -6,6 +6,7 @@
 #include "drivers/iommu/vtd/caps.h"
 #include "drivers/iommu/vtd/domain.h"
 #include "drivers/iommu/vtd/fault.h"
+#include "drivers/iommu/vtd/intremap.h"
 #include "drivers/iommu/vtd/prq.h"
 #include "drivers/iommu/vtd/queue.h"
 #include "drivers/iommu/vtd/regs.h"
@@ -21,11 +22,11 @@ struct iommu_unit {
     paddr_t base;
     volatile void *regs;
     const struct iommu_events *events;
-    uint64_t *root;     /* root table; entries are set once and stay */
-    uint64_t *intremap; /* empty interrupt table */
+    uint64_t *root; /* root table; entries are set once and stay */
     struct vtd_queue queue;
     struct vtd_prq prq;
     struct vtd_fault_log faults;
+    struct vtd_intremap interrupts;
     struct vtd_dids dids;
     struct lock devices_lock; /* RANK_DEVICE: the list of devices */
     struct vtd_device *devices;

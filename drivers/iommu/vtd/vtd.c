@@ -5,6 +5,7 @@
 #include "drivers/iommu/vtd/batch.h"
 #include "drivers/iommu/vtd/device.h"
 #include "drivers/iommu/vtd/dmar.h"
+#include "drivers/iommu/vtd/intremap.h"
 #include "drivers/iommu/vtd/pasid.h"
 #include "drivers/iommu/vtd/unit.h"
 #include "hv/log.h"
@@ -86,6 +87,8 @@ const struct iommu_ops iommu_vtd = {
     .page_requests_on = vtd_page_requests_on,
     .page_requests_off = vtd_page_requests_off,
     .page_requests_free = vtd_page_requests_free,
+    .irq_map = vtd_irq_map,
+    .irq_unmap = vtd_irq_unmap,
     .invalidate = vtd_batch_invalidate,
     .respond = vtd_batch_respond,
     .flush = vtd_batch_flush,
