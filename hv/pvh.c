@@ -85,8 +85,9 @@ struct start_memory {
     uint32_t type, reserved;
 };
 
-#define START_MAGIC 0x336ec578u
-#define MEMORY_MAX  5u
+#define START_MAGIC  0x336ec578u
+#define MEMORY_MAX   5u
+#define RESET_VECTOR 0xffff0ull
 enum { MEMORY_RAM = 1, MEMORY_RESERVED = 2 };
 
 /* What lies in the page at PVH_INFO. */
@@ -264,6 +265,15 @@ static void describe_memory(const struct vm *vm, struct info_page *page)
     }
 }
 
+/* A guest that restarts by a jump to the PC's reset vector, as Linux does when all else is absent,
+ * finds there: mov $0xcf9, %dx; mov $6, %al; out %al, (%dx); hlt; jmp to hlt. */
+static void put_reset_vector(const struct vm *vm)
+{
+    static const uint8_t code[] = { 0xba, 0xf9, 0x0c, 0xb0, 0x06, 0xee, 0xf4, 0xeb, 0xfd };
+
+    memcpy(vm_ram(vm, GPADDR(RESET_VECTOR), sizeof(code)), code, sizeof(code));
+}
+
 static enum hv_status load(struct loading *l, const struct boot_vm *config)
 {
     enum hv_status status = claim(l, PVH_INFO, PAGE_SIZE);
@@ -287,6 +297,7 @@ static enum hv_status load(struct loading *l, const struct boot_vm *config)
     memcpy(page.cmdline, config->cmdline, BOOT_CMDLINE - 1);
     describe_memory(l->vm, &page);
     vacpi_build(l->vm);
+    put_reset_vector(l->vm);
     status = load_ramdisk(l, config->ramdisk, &page);
     if (status == HV_OK)
         memcpy(vm_ram(l->vm, GPADDR(PVH_INFO), sizeof(page)), &page, sizeof(page));

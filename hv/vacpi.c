@@ -14,8 +14,11 @@ enum { AT_RSDP = 0x000, AT_XSDT = 0x040, AT_FADT = 0x100, AT_DSDT = 0x280, AT_MA
 
 #define FADT_SIZE      276u
 #define FADT_REDUCED   (1u << 20 | 1u << 4 | 1u << 5) /* no ACPI hardware, no buttons */
+#define FADT_RESET     (1u << 10)                     /* the reset register exists */
 #define FADT_NO_LEGACY (1u << 2 | 1u << 5)            /* boot flags: no VGA, no CMOS clock */
 #define LOCAL_APIC     0xfee00000u
+#define RESET_PORT     0xcf9u /* as PC chipsets have it; ends the VM */
+#define RESET_VALUE    6u
 
 /*
  * Scope (\_SB) { Device (PCI0) {
@@ -82,7 +85,10 @@ static void build_fadt(uint8_t *t)
 {
     put(t + 40, VACPI_TABLES + AT_DSDT, 4);
     put(t + 109, FADT_NO_LEGACY, 2);
-    put(t + 112, FADT_REDUCED, 4);
+    put(t + 112, FADT_REDUCED | FADT_RESET, 4);
+    put(t + 116, 1 | 8 << 8 | 1 << 24, 4); /* reset register: IO, 8 bits, by byte */
+    put(t + 120, RESET_PORT, 8);
+    t[128] = RESET_VALUE;
     t[131] = 5; /* minor version */
     put(t + 140, VACPI_TABLES + AT_DSDT, 8);
     memcpy(t + 268, "SLUICE", 6);

@@ -132,6 +132,13 @@ static void hypervisor_features(const struct query *q, struct cpuid *r)
         (struct cpuid){ SLUICE_ABI_VERSION, q->view->features, q->view->vmmcall, q->view->tsc_khz };
 }
 
+/* Linux leaves x2APIC mode again without interrupt remapping, unless it knows the hypervisor. It looks
+ * for known ones every 0x100 leaves; KVM without any feature promises nothing else. */
+static void known_to_linux(const struct query *q, struct cpuid *r)
+{
+    *r = (struct cpuid){ q->leaf + 1, 0x4b4d564b, 0x564b4d56, 0x0000004d }; /* "KVMKVMKVM" */
+}
+
 static void processor_count(const struct query *q, struct cpuid *r)
 {
     r->ecx = q->view->nvcpus - 1;
@@ -156,6 +163,7 @@ static const struct cpuid_row {
     { 0x15, 0x16, ANY, 0, ALL, ALL, ALL, ALL, NULL }, /* frequencies */
     { SLUICE_CPUID_BASE, SLUICE_CPUID_BASE, ANY, 0, 0, 0, 0, 0, hypervisor },
     { SLUICE_CPUID_BASE + 1, SLUICE_CPUID_BASE + 1, ANY, 0, 0, 0, 0, 0, hypervisor_features },
+    { SLUICE_CPUID_BASE + 0x100, SLUICE_CPUID_BASE + 0x100, ANY, 0, 0, 0, 0, 0, known_to_linux },
     { 0x80000000, 0x80000000, ANY, 0, ALL, ALL, ALL, ALL, highest_extended },
     { 0x80000001, 0x80000001, ANY, 0, ALL, ALL, F81_ECX, F81_EDX, NULL },
     { 0x80000002, 0x80000006, ANY, 0, ALL, ALL, ALL, ALL, NULL }, /* name, caches */

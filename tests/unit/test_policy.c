@@ -138,6 +138,10 @@ static void hypervisor_leaves(void **)
     assert_int_equal(c.ebx, 3);
     assert_int_equal(c.ecx, 1);
     assert_int_equal(c.edx, 2000000);
+    c = ask(SLUICE_CPUID_BASE + 0x100, 0); /* keeps Linux in x2APIC mode, and promises nothing */
+    assert_memory_equal(&c.ebx, "KVMKVMKVM\0\0\0", 12);
+    c = ask(SLUICE_CPUID_BASE + 0x101, 0);
+    assert_int_equal(c.eax | c.ebx | c.ecx | c.edx, 0);
 }
 
 static void old_hardware(void **)
