@@ -10,9 +10,13 @@
  * entry or the sleep, interrupts are off, so it stays pending and ends either at once. Who finds
  * the flag set need not interrupt: whoever set it has done so or is about to, or it was this CPU
  * itself, which looks at the flag before it enters. A guest's entry therefore tests one flag.
+ *
+ * Where hardware takes posted vectors, a notification stands for flag and kick: in the guest the
+ * CPU takes them without an exit, pending at an entry likewise; outside, its handler sets the flag.
  */
 #include "arch/x86/vcpu.h"
 
+#include "arch/x86/apic.h"
 #include "arch/x86/cpu.h"
 #include "arch/x86/exit.h"
 #include "arch/x86/irq.h"
@@ -24,6 +28,9 @@
 
 const struct vcpu_ops *vcpu_ops;
 
+#define NOTIFIED 1ull /* vcpu_posted.control */
+static bool takes_posted;
+
 /* What create makes, in one page; the VM's console lives with its first vCPU. */
 struct vcpu_page {
     struct vcpu vcpu;
@@ -31,6 +38,15 @@ struct vcpu_page {
     struct vuart vuart;
 };
 static_assert(sizeof(struct vcpu_page) <= PAGE_SIZE);
+
+/* It came outside the guest, where hardware leaves what is posted to us. */
+static void notified(void *)
+{
+    struct vcpu *v = atomic_load(&this_cpu()->vcpu);
+
+    if (v)
+        atomic_store_explicit(&v->kicked, true, memory_order_relaxed);
+}
 
 enum hv_status vcpu_choose(void)
 {
@@ -41,6 +57,8 @@ enum hv_status vcpu_choose(void)
         missing[i] = backends[i]->missing();
         if (!missing[i]) {
             vcpu_ops = backends[i];
+            takes_posted = vcpu_ops->takes_posted && vcpu_ops->takes_posted();
+            irq_handle(VECTOR_POSTED, notified, NULL);
             return HV_OK;
         }
     }
@@ -106,8 +124,12 @@ static void kick(struct vcpu *v)
 
 void vcpu_interrupt(struct vcpu *v, uint8_t vector)
 {
-    atomic_fetch_or(&v->posted[vector / 64], 1ull << vector % 64);
-    kick(v);
+    atomic_fetch_or(&v->posted.vector[vector / 64], 1ull << vector % 64);
+    /* An APIC that is switched off takes nothing; hardware would. */
+    if (!takes_posted || v->cpu == cpu_index() || !vlapic_enabled(v->vlapic))
+        kick(v);
+    else if (!(atomic_fetch_or(&v->posted.control, NOTIFIED) & NOTIFIED))
+        apic_send(cpus[v->cpu]->apic_id, VECTOR_POSTED);
 }
 
 void vcpu_ask(struct vcpu *v, unsigned request)
@@ -170,10 +192,12 @@ static void do_requests(struct vcpu *v, unsigned request)
 
 static void take_posted(struct vcpu *v)
 {
-    for (unsigned i = 0; i < ARRAY_SIZE(v->posted); i++) {
-        if (!atomic_load_explicit(&v->posted[i], memory_order_relaxed))
+    if (takes_posted)
+        atomic_fetch_and(&v->posted.control, ~NOTIFIED); /* who posts from now on notifies again */
+    for (unsigned i = 0; i < ARRAY_SIZE(v->posted.vector); i++) {
+        if (!atomic_load_explicit(&v->posted.vector[i], memory_order_relaxed))
             continue;
-        for (uint64_t bits = atomic_exchange(&v->posted[i], 0); bits; bits &= bits - 1)
+        for (uint64_t bits = atomic_exchange(&v->posted.vector[i], 0); bits; bits &= bits - 1)
             vlapic_accept(v->vlapic, (uint8_t)(i * 64 + (unsigned)__builtin_ctzll(bits)));
     }
 }
@@ -197,6 +221,8 @@ static void deliver(struct vcpu *v)
         v->nmi_pending = false;
         vcpu_ops->inject_nmi(v);
     }
+    if (vcpu_ops->offer && vcpu_ops->offer(v, vector))
+        vector = 0;
     if (vector && vlapic_only_tpr(v->vlapic, vector)) {
         if (vlapic_deliverable(v->vlapic, vector) && vcpu_ops->interrupt_ready(v)) {
             vlapic_deliver(v->vlapic, vector);

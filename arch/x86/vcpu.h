@@ -83,8 +83,18 @@ struct vcpu_start {
     uint64_t rip, rbx;
 };
 
+/* Interrupts raised by others, by vector; drained before entry. As hardware wants it, which where
+ * it can takes them in the guest: 64 bytes, aligned (SDM 3C 30.6). */
+struct vcpu_posted {
+    _Atomic uint64_t vector[4];
+    _Atomic uint64_t control; /* bit 0: a notification is on its way */
+    uint64_t reserved[3];
+};
+
 struct vcpu {
-    uint64_t reg[REGS]; /* guest's, exact between exits; first, for entry.S */
+    alignas(
+        64) struct vcpu_posted posted; /* first in its page: Bochs 3.0 refuses any other place */
+    uint64_t reg[REGS];                /* guest's, exact between exits; for entry.S */
     uint64_t rip;
     struct vm *vm;
     unsigned index, cpu; /* within the VM (= its APIC id); host CPU */
@@ -92,9 +102,8 @@ struct vcpu {
     struct vlapic *vlapic;
     _Atomic bool kicked; /* something to do before the next entry; see vcpu.c */
     _Atomic enum vcpu_state state;
-    _Atomic unsigned request;   /* vcpu_request */
-    _Atomic uint64_t posted[4]; /* interrupts raised by others, by vector; drained before entry */
-    _Atomic uint8_t sipi_page;  /* 4 KiB units; valid with VCPU_SIPI */
+    _Atomic unsigned request;  /* vcpu_request */
+    _Atomic uint8_t sipi_page; /* 4 KiB units; valid with VCPU_SIPI */
     bool nmi_pending;
     struct vcpu_start start; /* valid with VCPU_START */
     uint64_t exits;          /* all reasons */
@@ -126,6 +135,11 @@ struct vcpu_ops {
     bool (*inject_exception)(struct vcpu *v, uint8_t vector, bool has_code, uint32_t code);
     /* EXIT_WINDOW as soon as the guest could take @vector (0: never), by its IF and CR8. */
     void (*want_window)(struct vcpu *v, uint8_t vector);
+    /* NULL, or: hardware delivers by itself (vlapic_use_page). @vector is the highest pending, 0:
+     * none. false: on this CPU it does not; inject. */
+    bool (*offer)(struct vcpu *v, uint8_t vector);
+    /* NULL, or: does hardware take what is posted, when notified in the guest? */
+    bool (*takes_posted)(void);
     uint8_t (*cr8)(struct vcpu *v); /* task priority, vector bits 7:4 */
     void (*set_cr8)(struct vcpu *v, uint8_t cr8);
     uint8_t (*cpl)(struct vcpu *v);

@@ -16,21 +16,47 @@
 
 #define VERSION 0x00050014u /* LVT entries - 1, integrated APIC */
 
-static unsigned highest(const uint64_t map[4])
+static unsigned highest(const struct vlapic_vectors *map)
 {
-    for (unsigned i = 4; i-- > 0;) {
-        if (map[i])
-            return i * 64 + 63 - (unsigned)__builtin_clzll(map[i]);
+    for (unsigned i = 8; i-- > 0;) {
+        if (map->word[i].bits)
+            return i * 32 + 31 - (unsigned)__builtin_clz(map->word[i].bits);
     }
     return 0;
 }
 
+static void set(struct vlapic_vectors *map, unsigned vector)
+{
+    map->word[vector / 32].bits |= 1u << vector % 32;
+}
+
+static void clear(struct vlapic_vectors *map, unsigned vector)
+{
+    map->word[vector / 32].bits &= ~(1u << vector % 32);
+}
+
 void vlapic_reset(struct vlapic *l, struct vcpu *v)
 {
-    *l = (struct vlapic){ .vcpu = v, .id = v->index, .svr = 0xff };
+    struct vlapic_vectors *irr = l->irr ? l->irr : &l->own_irr;
+    struct vlapic_vectors *isr = l->isr ? l->isr : &l->own_isr;
+
+    *l = (struct vlapic){ .vcpu = v, .id = v->index, .svr = 0xff, .irr = irr, .isr = isr };
+    memset(irr, 0, sizeof(*irr));
+    memset(isr, 0, sizeof(*isr));
     for (unsigned i = 0; i < LVTS; i++)
         l->lvt[i] = LVT_MASKED;
     l->timer.fn = vlapic_timer_fired;
+}
+
+void vlapic_use_page(struct vlapic *l, uint8_t *page)
+{
+    l->isr = (struct vlapic_vectors *)(page + 0x100);
+    l->irr = (struct vlapic_vectors *)(page + 0x200);
+}
+
+bool vlapic_enabled(const struct vlapic *l)
+{
+    return l->svr & SVR_ENABLED;
 }
 
 void vlapic_stop(struct vlapic *l)
@@ -60,7 +86,7 @@ void vlapic_accept(struct vlapic *l, uint8_t vector)
         return;
     }
     if (l->svr & SVR_ENABLED)
-        l->irr[vector / 64] |= 1ull << vector % 64;
+        set(l->irr, vector);
 }
 
 uint8_t vlapic_pending(const struct vlapic *l)
@@ -80,8 +106,8 @@ bool vlapic_deliverable(const struct vlapic *l, uint8_t vector)
 
 void vlapic_deliver(struct vlapic *l, uint8_t vector)
 {
-    l->irr[vector / 64] &= ~(1ull << vector % 64);
-    l->isr[vector / 64] |= 1ull << vector % 64;
+    clear(l->irr, vector);
+    set(l->isr, vector);
 }
 
 /* --- Errors, 11.5.3 -------------------------------------------------------------------------- */
@@ -134,7 +160,7 @@ static void write_eoi(struct vlapic *l, unsigned, uint64_t)
 {
     unsigned vector = highest(l->isr);
 
-    l->isr[vector / 64] &= ~(1ull << vector % 64);
+    clear(l->isr, vector);
 }
 
 static uint64_t read_ldr(struct vlapic *l, unsigned)
@@ -159,12 +185,12 @@ static void write_svr(struct vlapic *l, unsigned, uint64_t value)
 /* ISR, TMR and IRR are eight registers of 32 vectors each. */
 static uint64_t read_isr(struct vlapic *l, unsigned n)
 {
-    return (uint32_t)(l->isr[n / 2] >> n % 2 * 32);
+    return l->isr->word[n].bits;
 }
 
 static uint64_t read_irr(struct vlapic *l, unsigned n)
 {
-    return (uint32_t)(l->irr[n / 2] >> n % 2 * 32);
+    return l->irr->word[n].bits;
 }
 
 static uint64_t read_zero(struct vlapic *, unsigned)

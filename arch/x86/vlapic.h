@@ -16,19 +16,32 @@ struct vcpu;
 
 enum vlapic_lvt { LVT_TIMER, LVT_THERMAL, LVT_PERF, LVT_LINT0, LVT_LINT1, LVT_ERROR, LVTS };
 
+/* A bit per vector: eight registers as the APIC page has them, 16 bytes apart (11.4.1). */
+struct vlapic_vectors {
+    struct {
+        uint32_t bits, unused[3];
+    } word[8];
+};
+
 struct vlapic {
     struct vcpu *vcpu;
-    uint32_t id, svr, esr, esr_next, lvt[LVTS];
+    _Atomic uint32_t svr;
+    uint32_t id, esr, esr_next, lvt[LVTS];
     uint64_t icr;
-    uint64_t irr[4], isr[4]; /* bit per vector */
-    uint8_t tpr_low;         /* TPR bits 3:0; the rest is CR8, which the backend holds */
-    uint32_t count, divide;  /* timer: initial count; divide configuration register */
+    struct vlapic_vectors *irr, *isr; /* own_x, or hardware's: vlapic_use_page() */
+    struct vlapic_vectors own_irr, own_isr;
+    uint8_t tpr_low;        /* TPR bits 3:0; the rest is CR8, which the backend holds */
+    uint32_t count, divide; /* timer: initial count; divide configuration register */
     uint64_t deadline; /* time_now() at which the count is 0, or the TSC deadline; 0: stopped */
     struct timer timer;
 };
 
 /* Power-on state. @l is zeroed memory or was in use before; its timer must not be armed. */
 void vlapic_reset(struct vlapic *l, struct vcpu *v);
+/* IRR and ISR are in this APIC page from now on, where hardware sees and changes them. */
+void vlapic_use_page(struct vlapic *l, uint8_t *page);
+/* Software-enabled: others may post to it. Any CPU. */
+bool vlapic_enabled(const struct vlapic *l);
 /* Nothing fires from now on. */
 void vlapic_stop(struct vlapic *l);
 

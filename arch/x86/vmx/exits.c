@@ -4,6 +4,7 @@
  * (SDM 3D appendix C). Reasons without a row are of controls that are never set.
  */
 #include "arch/x86/irq.h"
+#include "arch/x86/vlapic.h"
 #include "arch/x86/vmx/failure.h"
 #include "arch/x86/vmx/flush.h"
 #include "arch/x86/vmx/vmx.h"
@@ -106,6 +107,17 @@ static void decode_cr(struct vcpu *v, struct vcpu_exit *e)
     e->kind = vmx_cr_access(v, vmcs_read(VMCS_QUALIFICATION));
 }
 
+/* After a write of an APIC register that hardware has stored, but not acted on: a self IPI with a
+ * vector that does not exist (29.1.5). */
+static void decode_apic_write(struct vcpu *v, struct vcpu_exit *)
+{
+    uint64_t at = vmcs_read(VMCS_QUALIFICATION) & 0xff0;
+    const struct vmx *s = v->backend;
+
+    (void)vlapic_msr_write(v->vlapic, 0x800 + (uint32_t)(at >> 4),
+                           *(const uint32_t *)(s->apic_page + at));
+}
+
 static void decode_raw(struct vcpu *, struct vcpu_exit *e)
 {
     e->raw.code = vmcs_read(VMCS_EXIT_REASON);
@@ -149,6 +161,7 @@ static const struct exit_row exits[] = {
     ROW(53, EXIT_UNDEFINED, .decode = decode_raw), /* INVVPID */
     ROW(54, EXIT_SKIP), /* WBINVD: would stall every guest; DMA is snooped */
     ROW(55, EXIT_XSETBV),
+    ROW(56, EXIT_NONE, .decode = decode_apic_write),
     ROW(59, EXIT_UNDEFINED, .decode = decode_raw), /* VMFUNC */
     ROW(60, EXIT_UNDEFINED, .decode = decode_raw), /* ENCLS */
 #undef ROW

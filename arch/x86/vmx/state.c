@@ -5,6 +5,7 @@
  */
 #include "arch/x86/asm.h"
 #include "arch/x86/cpu.h"
+#include "arch/x86/irq.h"
 #include "arch/x86/vmx/ept.h"
 #include "arch/x86/vmx/vmx.h"
 #include "hv/vm.h"
@@ -57,6 +58,20 @@ static void controls(const struct vcpu *v, uint64_t io_bitmaps, uint64_t msr_bit
         vmcs_write(VMCS_ENCLS_BITMAP, ~0ull);
 }
 
+/* Where hardware keeps the APIC. All interrupts are edge-triggered: no EOI exits. */
+static void apic(const struct vcpu *v)
+{
+    if (!vmx_setup.apicv)
+        return;
+    for (unsigned i = 0; i < 4; i++)
+        vmcs_write(VMCS_EOI_EXIT_BITMAP + 2 * i, 0);
+    vmcs_write(VMCS_GUEST_INTERRUPT_STATUS, 0);
+    if (!vmx_setup.posted)
+        return;
+    vmcs_write(VMCS_POSTED_VECTOR, VECTOR_POSTED);
+    vmcs_write(VMCS_POSTED_DESCRIPTOR, virt_to_phys(&v->posted).v);
+}
+
 static void host_state(void)
 {
     struct cpu *c = this_cpu();
@@ -101,6 +116,7 @@ void vmx_load(struct vcpu *v, uint64_t vmcs, uint64_t io_bitmaps, uint64_t msr_b
     __asm__ volatile("vmclear %1; vmptrld %1" : "=@ccbe"(failed) : "m"(vmcs) : "memory");
     hv_assert(!failed);
     controls(v, io_bitmaps, msr_bitmap);
+    apic(v);
     host_state();
     s->loaded = true;
     s->launched = false;
@@ -180,6 +196,8 @@ void vmx_guest_state(const struct vcpu_start *start)
         vmcs_write(start_rows[i].field, real ? start_rows[i].real : start_rows[i].flat);
     vmcs_write(VMCS_ENTRY_CONTROLS, vmx_setup.controls[VMX_ENTRY]);
     vmcs_write(VMCS_PRIMARY_CONTROLS, vmx_setup.controls[VMX_PRIMARY]);
+    if (vmx_setup.apicv)
+        vmcs_write(VMCS_GUEST_INTERRUPT_STATUS, 0);
     /* Not in the VMCS; the host does not use them. */
     __asm__ volatile("mov %0, %%cr2; mov %0, %%dr0; mov %0, %%dr1; mov %0, %%dr2; mov %0, %%dr3; "
                      "mov %1, %%dr6"

@@ -10,6 +10,7 @@
 
 #include "arch/x86/asm.h"
 #include "arch/x86/cpu.h"
+#include "arch/x86/vlapic.h"
 #include "arch/x86/vmx/ept.h"
 #include "arch/x86/vmx/flush.h"
 #include "arch/x86/xstate.h"
@@ -87,6 +88,21 @@ static enum hv_status make_region(uint64_t *pa)
     return HV_OK;
 }
 
+/* What the capabilities decided. */
+static void report(void)
+{
+    log_info("vmx", "interrupts by %s; EPT leaves up to %s; before an entry: %s",
+             vmx_setup.posted  ? "hardware, posted"
+             : vmx_setup.apicv ? "hardware, not posted"
+                               : "injection",
+             vmx_setup.large & 2   ? "1G"
+             : vmx_setup.large & 1 ? "2M"
+                                   : "4K",
+             vmx_flush & VMX_FLUSH_L1D       ? "L1D flush"
+             : vmx_flush & VMX_CLEAR_BUFFERS ? "VERW"
+                                             : "nothing to flush");
+}
+
 static void unlock_feature_control(void)
 {
     uint64_t value = rdmsr(MSR_FEATURE_CONTROL);
@@ -117,18 +133,36 @@ static enum hv_status vmx_cpu_enable(void)
         return HV_ENOTSUP;
     }
     ept_flush_all();
+    if (cpu_index() == 0)
+        report();
     return HV_OK;
 }
 
+enum { READ = 1, WRITE = 2 };
+
 /* A bit per MSR: reads of the low range, of the high one at 1 KiB, writes from 2 KiB on (24.6.9).
  */
-static void pass_msr(uint8_t *bitmap, uint32_t msr)
+static void pass_msr(uint8_t *bitmap, uint32_t msr, unsigned ways)
 {
     uint32_t at = (msr >= 0xc0000000 ? 0x400 : 0) + (msr & 0x1fff) / 8;
 
-    bitmap[at] &= (uint8_t)~(1u << msr % 8);
-    bitmap[0x800 + at] &= (uint8_t)~(1u << msr % 8);
+    if (ways & READ)
+        bitmap[at] &= (uint8_t)~(1u << msr % 8);
+    if (ways & WRITE)
+        bitmap[0x800 + at] &= (uint8_t)~(1u << msr % 8);
 }
+
+/* APIC registers of which hardware keeps the truth; for the others there is vlapic.c. */
+static const struct {
+    uint32_t first, last;
+    unsigned ways;
+} apic_passed[] = {
+    { 0x808, 0x808, READ | WRITE }, /* TPR */
+    { 0x80a, 0x80a, READ },         /* PPR */
+    { 0x80b, 0x80b, WRITE },        /* EOI */
+    { 0x810, 0x827, READ },         /* ISR, TMR, IRR */
+    { 0x83f, 0x83f, WRITE },        /* self IPI */
+};
 
 static enum hv_status make_bitmaps(void)
 {
@@ -148,7 +182,11 @@ static enum hv_status make_bitmaps(void)
     memset(io, 0xff, 2 * PAGE_SIZE);
     memset(msr, 0xff, PAGE_SIZE);
     for (unsigned i = 0; i < ARRAY_SIZE(msrs_passed); i++)
-        pass_msr(msr, msrs_passed[i]);
+        pass_msr(msr, msrs_passed[i], READ | WRITE);
+    for (unsigned i = 0; vmx_setup.apicv && i < ARRAY_SIZE(apic_passed); i++) {
+        for (uint32_t n = apic_passed[i].first; n <= apic_passed[i].last; n++)
+            pass_msr(msr, n, apic_passed[i].ways);
+    }
     io_bitmaps = virt_to_phys(io).v;
     msr_bitmap = virt_to_phys(msr).v;
     return HV_OK;
@@ -171,6 +209,8 @@ static enum hv_status vmx_create(struct vcpu *v)
 
     s->apic_page = (uint8_t *)pages + PAGE_SIZE;
     s->apic_page_pa = virt_to_phys(s->apic_page).v;
+    if (vmx_setup.apicv)
+        vlapic_use_page(v->vlapic, s->apic_page);
     v->backend = s;
     return HV_OK;
 }
@@ -273,6 +313,23 @@ static bool vmx_msr_set(struct vcpu *, uint32_t msr, uint64_t value)
     }
 }
 
+/* RVI; SVI in bits 15:8 is hardware's (24.4.2). */
+static bool vmx_offer(struct vcpu *, uint8_t vector)
+{
+    if (!vmx_setup.apicv)
+        return false;
+
+    uint64_t status = vmcs_read(VMCS_GUEST_INTERRUPT_STATUS);
+    if ((status & 0xff) != vector)
+        vmcs_write(VMCS_GUEST_INTERRUPT_STATUS, (status & ~0xffull) | vector);
+    return true;
+}
+
+static bool vmx_takes_posted(void)
+{
+    return vmx_setup.posted;
+}
+
 static void vmx_flush_guest(struct vcpu *v)
 {
     ept_flush(&v->vm->npt);
@@ -302,6 +359,8 @@ const struct vcpu_ops vcpu_vmx = {
     .inject_nmi = vmx_inject_nmi,
     .inject_exception = vmx_inject_exception,
     .want_window = vmx_want_window,
+    .offer = vmx_offer,
+    .takes_posted = vmx_takes_posted,
     .cr8 = vmx_cr8,
     .set_cr8 = vmx_set_cr8,
     .cpl = vmx_cpl,
