@@ -132,8 +132,8 @@ static void hypervisor_features(const struct query *q, struct cpuid *r)
         (struct cpuid){ SLUICE_ABI_VERSION, q->view->features, q->view->vmmcall, q->view->tsc_khz };
 }
 
-/* Linux leaves x2APIC mode again without interrupt remapping, unless it knows the hypervisor. It looks
- * for known ones every 0x100 leaves; KVM without any feature promises nothing else. */
+/* Linux leaves x2APIC mode again without interrupt remapping, unless it knows the hypervisor. It
+ * looks for known ones every 0x100 leaves; KVM without any feature promises nothing else. */
 static void known_to_linux(const struct query *q, struct cpuid *r)
 {
     *r = (struct cpuid){ q->leaf + 1, 0x4b4d564b, 0x564b4d56, 0x0000004d }; /* "KVMKVMKVM" */

@@ -198,6 +198,11 @@ static void acpi_tables_are_sound(void **state)
         return;
     assert_int_equal(length, 276);
     assert_true(fadt[114] & 0x10); /* hardware-reduced */
+    /* Both ways to restart write 6 to port 0xcf9: the reset register, and the PC's reset vector. */
+    static const uint8_t reset[] = { 1, 8, 0, 1, 0xf9, 0x0c, 0, 0, 0, 0, 0, 0, 6 };
+    assert_true(fadt[113] & 4);
+    assert_memory_equal(fadt + 116, reset, sizeof(reset));
+    assert_memory_equal(guest(0xffff0), "\xba\xf9\x0c\xb0\x06\xee\xf4", 7);
     const uint8_t *t = guest(dsdt);
     assert_memory_equal(t, "DSDT", 4);
     uint8_t sum = 0;
