@@ -151,9 +151,9 @@ static void log_stray_fault(const struct iommu_fault *fault)
     static struct log_limit limit;
 
     if (log_allowed(&limit, 10))
-        log_warn("iommu", "%02x:%02x.%x, nobody's device: %s at %#llx", fault->rid >> 8,
+        log_warn("iommu", "%02x:%02x.%x, nobody's device: %s at %#lx", fault->rid >> 8,
                  fault->rid >> 3 & 31, fault->rid & 7, fault->text,
-                 (unsigned long long)fault->address.v);
+                 (unsigned long)fault->address.v);
 }
 
 static void on_fault(struct iommu_device *, const struct iommu_fault *fault)
