@@ -11,8 +11,9 @@
 #ifndef HV_BOND_H
 #define HV_BOND_H
 
-#include "hv/idmap.h"
 #include "hv/domain.h"
+#include "hv/idmap.h"
+#include "hv/invalidate.h"
 #include "hv/slab.h"
 #include "hv/types.h"
 #include "sluice/hypercall.h"
@@ -46,16 +47,6 @@ struct bond {
     bool iopf;              /* counted in device->iopf_bonds */
 };
 static_assert(sizeof(struct bond) <= SLAB_OBJECT);
-
-#define INVALIDATE_RUN 64u
-
-/* Single pages of one PASID that were ordered one after the other, not yet passed to the driver. */
-struct invalidate_run {
-    iova_t page[INVALIDATE_RUN];
-    const struct space *space; /* NULL: none */
-    uint32_t pages;
-    bool leaf;
-};
 
 /* Per VM. Guarded by the VM's lock; `pasids`, bond lists and device->rid_bond are written with the event
  * lock held as well, so that either lock is enough to read them. */

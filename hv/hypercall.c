@@ -9,6 +9,7 @@
 #include "arch/x86/vcpu.h"
 #include "hv/device.h"
 #include "hv/guest_memory.h"
+#include "hv/invalidate.h"
 
 static_assert(sizeof(struct hc_invalidate) <= HC_STRUCT_MAX && sizeof(struct hc_ring_setup) <= HC_STRUCT_MAX);
 

@@ -44,7 +44,4 @@ extern const struct hc_entry hypercall_table[HC_NUMBERS];
 
 /* Complete what batched calls ordered on this CPU. As iommu->flush(). Lock: the VM's. */
 enum hv_status hypercall_flush(struct vm *vm);
-/* Pass on what hv/invalidate.c still keeps. Lock: the VM's. */
-void invalidate_send(struct vm *vm);
-
 #endif

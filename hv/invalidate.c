@@ -4,6 +4,10 @@
  * that may have cached something of it. Nothing is flushed here; the caller batches, and ends with
  * invalidate_send() and iommu->flush().
  */
+#include "hv/invalidate.h"
+
+#include <string.h>
+
 #include "hv/bond.h"
 #include "hv/device.h"
 #include "hv/guest_memory.h"
@@ -41,6 +45,7 @@ static void order(const struct bond *bond, const struct hc_invalidate *in)
 void invalidate_send(struct vm *vm)
 {
     struct invalidate_run *run = &vm->sva->run;
+    bool one = run->pages == 1;
 
     for (const struct bond *bond = run->space ? run->space->bonds : NULL; bond; bond = bond->next) {
         if (!bond->attached)
@@ -48,16 +53,18 @@ void invalidate_send(struct vm *vm)
         iommu->invalidate(&(struct iommu_inval){
             .dev = &bond->device->io,
             .pasid = run->space->pasid,
-            .kind = IOMMU_INVAL_PAGES,
+            .kind = one ? IOMMU_INVAL_RANGE : IOMMU_INVAL_PAGES,
             .leaf = run->leaf,
+            .address = run->page[0],
+            .bytes = PAGE_SIZE,
             .page = run->page,
             .pages = run->pages,
         });
     }
     run->space = NULL;
+    run->like[0] = 0;
 }
 
-/* What guests order most is one page; a run of them goes to each device at once. */
 static void add_page(struct vm *vm, const struct space *space, const struct hc_invalidate *in)
 {
     struct invalidate_run *run = &vm->sva->run;
@@ -68,6 +75,7 @@ static void add_page(struct vm *vm, const struct space *space, const struct hc_i
         run->space = space;
         run->leaf = leaf;
         run->pages = 0;
+        memcpy(run->like, in, sizeof(run->like));
     }
     run->page[run->pages++] = IOVA(in->address);
 }

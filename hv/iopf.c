@@ -14,6 +14,7 @@
 #include "hv/device.h"
 #include "hv/guest_memory.h"
 #include "hv/hypercall.h"
+#include "hv/invalidate.h"
 #include "hv/platform.h"
 #include "hv/rings.h"
 
@@ -539,7 +540,9 @@ enum hv_status iopf_hc_response(struct vm *vm, const void *arg, uint64_t *)
         r->event.stopped ? HV_ERING : take_cookie(vm, in->cookie, &d, &last);
     vm->stats.page_responses += status == HV_OK;
     lock_drop(&r->events);
-    if (status == HV_OK)
+    if (status == HV_OK) {
+        invalidate_send(vm); /* ordered before: the device must not translate again too early */
         iommu->respond(&d->io, &last, in->code == HC_RESPONSE_SUCCESS);
+    }
     return status;
 }

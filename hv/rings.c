@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "arch/x86/vcpu.h"
+#include "hv/bond.h"
 #include "hv/device.h"
 #include "hv/guest_memory.h"
 #include "hv/hypercall.h"
@@ -297,7 +298,7 @@ static void settle(struct vm *vm, struct run *run)
 
 /* A structure that is not of our size. */
 __attribute__((noinline)) static enum hv_status run_other(struct vm *vm, const struct hc_entry *entry,
-                                                          const uint64_t *args, uint64_t *value)
+                                                          const word_t *args, uint64_t *value)
 {
     uint64_t copy[HC_STRUCT_MAX / 8];
     enum hv_status status =
@@ -307,7 +308,8 @@ __attribute__((noinline)) static enum hv_status run_other(struct vm *vm, const s
     return status == HV_OK ? entry->handler(vm, copy, value) : status;
 }
 
-static enum hv_status run_one(struct vm *vm, struct run *run, uint32_t call, const uint64_t *args,
+__attribute__((noinline)) static enum hv_status
+run_one(struct vm *vm, struct run *run, uint32_t call, const word_t *args,
                               uint64_t *value)
 {
     if (call >= HC_NUMBERS || !hypercall_table[call].handler)
@@ -325,7 +327,7 @@ static enum hv_status run_one(struct vm *vm, struct run *run, uint32_t call, con
 }
 
 /* The guest may write meanwhile: each word is read once. */
-static void copy_args(uint64_t args[6], const volatile uint64_t *from)
+static void copy_args(word_t args[6], const volatile word_t *from)
 {
     for (unsigned i = 0; i < 6; i++)
         args[i] = from[i];
@@ -350,10 +352,16 @@ enum hv_status rings_hc_doorbell(struct vm *vm, const void *, uint64_t *value)
     run.done = run.settled = 0;
     for (; run.done < count; run.done++) {
         struct hc_command *slot = &slots[(ring->consumer + run.done) & mask];
-        uint64_t args[6], result = 0;
+        word_t args[6];
+        uint64_t result = 0;
         copy_args(args, slot->args);
         uint32_t call = *(const volatile uint32_t *)&slot->call;
-        run.status[run.done] = (int8_t)run_one(vm, &run, call, args, &result);
+        if (call == HC_INVALIDATE && invalidate_again(&vm->sva->run, args)) {
+            vm->stats.invalidations++;
+            run.status[run.done] = HV_OK;
+        } else {
+            run.status[run.done] = (int8_t)run_one(vm, &run, call, args, &result);
+        }
         slot->value = result;
     }
     settle(vm, &run);

@@ -377,7 +377,9 @@ static void respond(struct iommu_device *dev, const struct iommu_page_request *l
     (void)index_of(dev);
     if (fake.answers < FAKE_LOG)
         fake.answer[fake.answers] =
-            (struct fake_answer){ .dev = dev, .last = *last, .success = success };
+            (struct fake_answer){
+            .dev = dev, .last = *last, .success = success, .after = fake.invals,
+        };
     fake.answers++;
     fake.unflushed++;
 }

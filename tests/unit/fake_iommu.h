@@ -26,6 +26,7 @@ struct fake_answer {
     struct iommu_device *dev;
     struct iommu_page_request last;
     bool success, flushed;
+    uint32_t after; /* invalidations ordered before it */
 };
 
 struct fake_inval {

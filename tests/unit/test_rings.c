@@ -511,6 +511,85 @@ static void completion_is_told_after_the_flush(void **state)
     iommu = &fake_iommu;
 }
 
+/* Commands that differ from the one before in the address alone are not checked twice; all others are. */
+static void a_command_like_the_last_one_but_not_quite(void **state)
+{
+    static const struct {
+        enum hv_status status;
+        struct hc_invalidate in;
+    } cases[] = {
+#define PAGE_OF(...) { .size = 40, .pasid = 1, .address = 0x5000, .bytes = 0x1000, __VA_ARGS__ }
+        { HV_OK, PAGE_OF() },
+        { HV_OK, PAGE_OF(.flags = HC_INVALIDATE_LEAF) },
+        { HV_OK, PAGE_OF(.bytes = 0x2000) },
+        { HV_OK, PAGE_OF(.size = 48) },
+        { HV_OK, PAGE_OF(.address = 0xfffffffffffff000) },
+        { HV_E2SMALL, PAGE_OF(.size = 32) },
+        { HV_EINVAL, PAGE_OF(.flags = 2) },
+        { HV_EINVAL, PAGE_OF(.kind = HC_INVALIDATE_PASID) },
+        { HV_EINVAL, PAGE_OF(.device = 1) },
+        { HV_EINVAL, PAGE_OF(.reserved = 1) },
+        { HV_EALIGN, PAGE_OF(.address = 0x5001) },
+        { HV_EINVAL, PAGE_OF(.bytes = 0) },
+        { HV_EALIGN, PAGE_OF(.bytes = 0x1001) },
+        { HV_ENOENT, PAGE_OF(.pasid = 2) },
+        { HV_ERANGE, PAGE_OF(.pasid = HC_PASID_ANY) },
+    };
+    static const struct hc_invalidate good = PAGE_OF(.address = 0x9000);
+
+    (void)state;
+    bind(vm_a, 2, ROOT(1), NULL);
+    command_ring(vm_a, 16);
+    for (unsigned i = 0; i < ARRAY_SIZE(cases); i++) {
+        fake.invals = 0;
+        uint64_t counted = vm_a->stats.invalidations;
+        struct hc_command *before = put_with(HC_INVALIDATE, good);
+        struct hc_command *slot = put_with(HC_INVALIDATE, cases[i].in);
+        struct hc_command *other = put_with(HC_SVA_UNBIND, good);
+        doorbell();
+        assert_int_equal(before->status, HV_OK);
+        assert_int_equal(other->status, HV_ENOENT);
+        if (slot->status != (int32_t)cases[i].status)
+            fail_msg("case %u: %d", i, slot->status);
+        bool done = cases[i].status == HV_OK;
+        assert_int_equal(fake.invals, 1 + done);
+        assert_int_equal(vm_a->stats.invalidations - counted, 1 + done);
+        unsigned seen = 0;
+        for (unsigned n = 0; done && n < fake.invals; n++)
+            seen += fake.inval[n].what.address.v == cases[i].in.address &&
+                    fake.inval[n].what.bytes == cases[i].in.bytes &&
+                    fake.inval[n].what.leaf == cases[i].in.flags;
+        assert_int_equal(seen, done);
+    }
+}
+
+/* What was invalidated before an answer is forgotten before the device translates again. */
+static void answers_stay_behind_invalidations(void **state)
+{
+    struct hc_event e;
+
+    (void)state;
+    bind(vm_a, 0, ROOT(1), NULL);
+    command_ring(vm_a, 16);
+    for (unsigned pages = 1; pages < 4; pages++) {
+        request(1);
+        device_events.page_requests_done();
+        assert_true(take_event(vm_a, &e));
+        fake.invals = fake.answers = 0;
+        struct hc_invalidate inval = { .size = sizeof(inval), .kind = HC_INVALIDATE_RANGE,
+                                       .pasid = 1, .bytes = 4096 };
+        struct hc_page_response response = { .size = sizeof(response), .cookie = e.cookie };
+        for (unsigned i = 0; i < pages; i++)
+            put_with(HC_INVALIDATE, inval);
+        put_with(HC_PAGE_RESPONSE, response);
+        put_with(HC_INVALIDATE, inval);
+        doorbell();
+        assert_int_equal(fake.answers, 1);
+        assert_int_equal(fake.answer[0].after, pages);
+        assert_int_equal(fake.invals, pages + 1);
+    }
+}
+
 static void a_broken_producer_index_stops_the_command_ring(void **state)
 {
     static const uint32_t lies[] = { 17 + 3, 0xffffffff, 2, 0x80000000 }; /* true: 3 to 19 */
@@ -580,6 +659,8 @@ int main(void)
         abi_test(wrong_commands_have_the_status_of_wrong_calls),
         abi_test(at_most_256_a_doorbell_and_one_flush),
         abi_test(completion_is_told_after_the_flush),
+        abi_test(a_command_like_the_last_one_but_not_quite),
+        abi_test(answers_stay_behind_invalidations),
         abi_test(a_broken_producer_index_stops_the_command_ring),
         abi_test(a_slot_is_read_once),
     };

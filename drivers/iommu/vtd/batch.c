@@ -43,7 +43,8 @@ static void invalidate_all(struct vtd_device *v, struct batch *b, uint64_t *firs
         note(b, vtd_inval_put(VTD_DEVICE_TLB_ALL, &args, first));
 }
 
-/* A list of pages: one look at the device and its PASID, one lock for every few of them. */
+/* A list of pages: one look at the device and its PASID, one lock for every few of them. The descriptors of
+ * a page differ from those of page 0 in the address alone, which is bits 63:12 of their second word. */
 static void invalidate_pages(const struct iommu_inval *inval)
 {
     enum { LIST = 32, EACH = 4 }; /* descriptors: of vtd_queue_put, at most for one page */
@@ -59,12 +60,20 @@ static void invalidate_pages(const struct iommu_inval *inval)
         .leaf = inval->leaf,
     };
     struct batch *b = &batches[cpu_index()];
-    struct vtd_desc desc[LIST];
-    for (unsigned i = 0; i < inval->pages;) {
+    struct vtd_desc desc[LIST], of_page_0[EACH];
+    struct vtd_block block = { 0, 0 };
+    unsigned each = vtd_inval_build(VTD_FIRST_STAGE_CHANGED, &args, &block, 1, of_page_0);
+    uint64_t address[EACH];
+    for (unsigned i = 0; i < each; i++)
+        address[i] = (of_page_0[i].q0 & VTD_TYPE_MASK) == VTD_TYPE_WAIT ? 0 : ~PAGE_MASK;
+    const iova_t *page = inval->page, *end = page + inval->pages;
+    while (page < end) {
         unsigned n = 0;
-        for (; i < inval->pages && n + EACH <= LIST; i++) {
-            struct vtd_block block = { inval->page[i].v & ~PAGE_MASK, 0 };
-            n += vtd_inval_build(VTD_FIRST_STAGE_CHANGED, &args, &block, 1, desc + n);
+        for (; page < end && n + EACH <= LIST; page++) {
+            for (unsigned i = 0; i < each; i++, n++) {
+                desc[n].q0 = of_page_0[i].q0;
+                desc[n].q1 = of_page_0[i].q1 | (page->v & address[i]);
+            }
         }
         note(b, vtd_queue_put(v->unit, desc, n, &b->first[v->unit->caps.index]));
     }

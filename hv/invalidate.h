@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Orders of single pages on their way to the driver. Guests invalidate page after page of one process:
+ * such a run is collected and goes to each device at once.
+ */
+#ifndef HV_INVALIDATE_H
+#define HV_INVALIDATE_H
+
+#include "hv/types.h"
+#include "sluice/hypercall.h"
+
+#define INVALIDATE_RUN 64u
+
+struct vm;
+struct space;
+
+/* A structure's 8-byte words, whatever their fields. */
+typedef uint64_t __attribute__((may_alias)) word_t;
+
+/* Guarded by the VM's lock. */
+struct invalidate_run {
+    iova_t page[INVALIDATE_RUN];
+    const struct space *space; /* NULL: none collected */
+    uint32_t pages;
+    bool leaf;
+    word_t like[3]; /* size, flags, kind, pasid, device, reserved of the orders in it; [0] 0: of none */
+};
+
+/* Is @order (a hc_invalidate of this version) like those in the run but for its address? Then it is
+ * checked already, and now part of the run. */
+static inline bool invalidate_again(struct invalidate_run *run, const word_t *order)
+{
+    word_t other = (order[0] ^ run->like[0]) | (order[1] ^ run->like[1]) |
+                   (order[2] ^ run->like[2]) | (order[3] & PAGE_MASK) | (order[4] ^ PAGE_SIZE);
+
+    static_assert(offsetof(struct hc_invalidate, address) == 24 &&
+                  offsetof(struct hc_invalidate, bytes) == 32);
+    if (other || run->pages == INVALIDATE_RUN)
+        return false;
+    run->page[run->pages++] = IOVA(order[3]);
+    return true;
+}
+
+/* Pass on what is collected. Lock: the VM's. */
+void invalidate_send(struct vm *vm);
+
+#endif
