@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Attach: any domain on any RID or (RID, PASID), in place of what was there. A PASID that SVA owns keeps
- * its meaning: only BLOCKED and its own root are allowed there.
+ * Attach: any domain on any RID or (RID, PASID), in place of what was there. A PASID that SVA owns
+ * keeps its meaning: only BLOCKED and its own root are allowed there.
  */
 #include "hv/attach.h"
 
 #include "hv/bond.h"
 #include "hv/device.h"
-#include "hv/hypercall.h"
 #include "hv/guest_memory.h"
+#include "hv/hypercall.h"
 
 /* HC_PASID_NONE, or a number that the device can carry; 0 is what the unit uses for the RID. */
 static enum hv_status check_pasid(const struct device *device, uint32_t pasid)

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * A bond is entered in all tables before hardware may use it, because a page request can follow at
- * once, and is taken out of them before hardware is told to stop, so that what still arrives meanwhile
- * finds nobody and is answered INVALID.
+ * once, and is taken out of them before hardware is told to stop, so that what still arrives
+ * meanwhile finds nobody and is answered INVALID.
  */
 #include "hv/bond.h"
 
@@ -39,7 +39,8 @@ struct space *space_of_root(const struct vm *vm, gpaddr_t root)
     return space;
 }
 
-/* --- Tables, each change with the event lock held ------------------------------------------------ */
+/* --- Tables, each change with the event lock held ------------------------------------------------
+ */
 
 static void link_bond(struct bond *bond)
 {
@@ -98,7 +99,8 @@ static void leave(struct bond *bond, struct bond *old)
     lock_drop(&vm->rings->events);
 }
 
-/* --- SVA spaces by root, guarded by the VM's lock alone ------------------------------------------ */
+/* --- SVA spaces by root, guarded by the VM's lock alone ------------------------------------------
+ */
 
 enum hv_status space_publish(struct space *space)
 {
@@ -132,7 +134,8 @@ static void unpublish(struct space *space)
     }
 }
 
-/* --- Life ---------------------------------------------------------------------------------------- */
+/* --- Life ----------------------------------------------------------------------------------------
+ */
 
 /* Give a space back that has no bond. @known: the number still means it. */
 static void space_free(struct space *space, bool known)

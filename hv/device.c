@@ -21,8 +21,9 @@ static struct {
     uint32_t queue, sharers;
 } unit_requests[IOMMU_UNITS_MAX];
 
-/* RANK_UPCALL: guards the table of all devices by requester id. An upcall may begin before a device is
- * removed and run after: it looks the device up here, and holds this until it is done with it. */
+/* RANK_UPCALL: guards the table of all devices by requester id. An upcall may begin before a device
+ * is removed and run after: it looks the device up here, and holds this until it is done with it.
+ */
 static struct lock live_lock = LOCK(RANK_UPCALL);
 static struct device *live[256];
 
@@ -144,7 +145,8 @@ void device_end(struct vm *vm)
         rings_destroy(vm);
 }
 
-/* --- Upcalls of the driver; any CPU, no lock held ------------------------------------------------- */
+/* --- Upcalls of the driver; any CPU, no lock held
+ * ------------------------------------------------- */
 
 static void log_stray_fault(const struct iommu_fault *fault)
 {

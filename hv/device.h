@@ -5,9 +5,9 @@
  *
  * Life of what a VM holds of devices (vm.c calls, nobody else):
  *   vm_create, RAM known: rings_create, sva_create, then device_add for each function;
- *   end of the VM, no vCPU runs any more: device_end, which undoes all of it in the order delivery of
- *   events, bonds, domains, spaces, PASIDs, devices with their groups, rings. It may be called after
- *   any part of the above.
+ *   end of the VM, no vCPU runs any more: device_end, which undoes all of it in the order delivery
+ * of events, bonds, domains, spaces, PASIDs, devices with their groups, rings. It may be called
+ * after any part of the above.
  */
 #ifndef HV_DEVICE_H
 #define HV_DEVICE_H
@@ -20,35 +20,36 @@ struct bond;
 struct iopf;
 
 struct device {
-    struct iommu_device io;       /* rid, unit, what the function can */
+    struct iommu_device io;        /* rid, unit, what the function can */
     const struct iommu_caps *caps; /* of its unit */
     struct vm *vm;
-    struct device *next_live;     /* hv/device.c: of the same slot */
+    struct device *next_live; /* hv/device.c: of the same slot */
     uint32_t handle;
-    rid_t vrid;                   /* where the VM sees it */
-    uint16_t line;                /* of the configuration, for messages */
+    rid_t vrid;    /* where the VM sees it */
+    uint16_t line; /* of the configuration, for messages */
     /* Guarded by the VM's lock and the event lock: written with both, read with either. */
-    struct bond *rid_bond;        /* what requests without PASID translate through; NULL: BLOCKED */
-    uint32_t iopf;                /* hc_iopf_category, 0: off */
-    struct iopf *groups;          /* while on */
-    uint64_t generation;          /* of groups while off: what cookies were given out up to */
+    struct bond *rid_bond; /* what requests without PASID translate through; NULL: BLOCKED */
+    uint32_t iopf;         /* hc_iopf_category, 0: off */
+    struct iopf *groups;   /* while on */
+    uint64_t generation;   /* of groups while off: what cookies were given out up to */
     /* Guarded by the VM's lock. */
-    uint32_t bonds;               /* SVA bonds */
-    uint32_t iopf_bonds;          /* those that rely on page requests */
+    uint32_t bonds;      /* SVA bonds */
+    uint32_t iopf_bonds; /* those that rely on page requests */
 };
 
-extern const struct iommu_ops *iommu;          /* chosen at boot; iommu_none until then */
+extern const struct iommu_ops *iommu;           /* chosen at boot; iommu_none until then */
 extern const struct iommu_events device_events; /* for iommu->probe */
 
-/* Take function @rid into @vm as its next device, BLOCKED; in the order of the configuration, so that
- * handles follow the slots of hv/vpci.h. @line: of the configuration file, for messages. HV_ENOTSUP: behind no unit; HV_EEXIST: taken; HV_ERANGE: one too many;
- * HV_ENOMEM, HV_EQUOTA. On error nothing is held. Boot, before the VM runs. */
+/* Take function @rid into @vm as its next device, BLOCKED; in the order of the configuration, so
+ * that handles follow the slots of hv/vpci.h. @line: of the configuration file, for messages.
+ * HV_ENOTSUP: behind no unit; HV_EEXIST: taken; HV_ERANGE: one too many; HV_ENOMEM, HV_EQUOTA. On
+ * error nothing is held. Boot, before the VM runs. */
 enum hv_status device_add(struct vm *vm, rid_t rid, unsigned line);
 /* Release everything the VM holds of devices, rings and address spaces. Cannot fail. */
 void device_end(struct vm *vm);
 
-/* For upcalls of the driver, which may come late: is there still a device with this requester id? On
- * success the device and its VM stay until device_release(). Lock: none, or the VM's. */
+/* For upcalls of the driver, which may come late: is there still a device with this requester id?
+ * On success the device and its VM stay until device_release(). Lock: none, or the VM's. */
 struct device *device_hold(rid_t rid);
 void device_release(void);
 
@@ -58,7 +59,8 @@ static inline struct device *device_get(const struct vm *vm, uint64_t handle)
     return handle < vm->ndevices ? vm->device[handle] : NULL;
 }
 
-/* Most page requests the device can be promised: its own limit and its share of the unit's queue. */
+/* Most page requests the device can be promised: its own limit and its share of the unit's queue.
+ */
 uint32_t device_page_requests(const struct device *d);
 
 #endif

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Second stages are built once, from the VM's RAM; domains come and go with the bonds of a space. */
+/* Second stages are built once, from the VM's RAM; domains come and go with the bonds of a space.
+ */
 #include "hv/domain.h"
 
 #include "hv/bond.h"

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * Second stages and domains. A second stage is the VM's RAM as one IOMMU unit can walk it: one per
- * (VM, unit), built for the first device there. A domain is a translation that can be attached on one unit: a
- * space (hv/bond.h) has one per unit on which it is used, made when a device meets a unit that none of
- * its domains fits.
+ * (VM, unit), built for the first device there. A domain is a translation that can be attached on
+ * one unit: a space (hv/bond.h) has one per unit on which it is used, made when a device meets a
+ * unit that none of its domains fits.
  */
 #ifndef HV_DOMAIN_H
 #define HV_DOMAIN_H
@@ -26,11 +26,12 @@ struct domain {
     uint32_t users;              /* bonds */
 };
 
-/* Build the second stage of the device's unit, if it is the VM's first there. The VM's RAM is known.
- * HV_ENOTSUP; HV_EQUOTA, HV_ENOMEM and others of stage2_create. Boot. */
+/* Build the second stage of the device's unit, if it is the VM's first there. The VM's RAM is
+ * known. HV_ENOTSUP; HV_EQUOTA, HV_ENOMEM and others of stage2_create. Boot. */
 enum hv_status domain_prepare(struct device *device);
 /** The domain of @space for @device's unit, made if there is none; one more user of it.
- *  @return HV_ENOTSUP the unit cannot (kind, levels); HV_EQUOTA, HV_ENOMEM. Nothing has changed then. Lock: the VM's. */
+ *  @return HV_ENOTSUP the unit cannot (kind, levels); HV_EQUOTA, HV_ENOMEM. Nothing has changed
+ * then. Lock: the VM's. */
 enum hv_status domain_get(struct space *space, struct device *device, struct domain **out);
 /* One user less; the last one frees it. No target may use it any more. Lock: the VM's. */
 void domain_put(struct space *space, struct domain *domain);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The only ways from a guest address to memory. The guest may change its memory at any moment: it is
- * copied in once, and only the copy is judged. vm_ram() itself is declared in hv/vm.h.
+ * The only ways from a guest address to memory. The guest may change its memory at any moment: it
+ * is copied in once, and only the copy is judged. vm_ram() itself is declared in hv/vm.h.
  */
 #ifndef HV_GUEST_MEMORY_H
 #define HV_GUEST_MEMORY_H
@@ -13,8 +13,8 @@ struct vm;
 /** Copy in a size-first structure of the ABI.
  *  @min, @known: bytes of its first and of this version. @out: @known bytes; what the caller's
  *  version does not have is zero, and out's size field holds the size that was checked.
- *  @return HV_EALIGN not 8-byte aligned; HV_EFAULT not wholly in RAM; HV_E2SMALL; HV_E2BIG longer than
- *          a page, or non-zero bytes past @known. */
+ *  @return HV_EALIGN not 8-byte aligned; HV_EFAULT not wholly in RAM; HV_E2SMALL; HV_E2BIG longer
+ * than a page, or non-zero bytes past @known. */
 enum hv_status guest_copy_struct(const struct vm *vm, gpaddr_t gpa, uint32_t min, uint32_t known,
                                  void *out);
 /** The same checks for a structure whose bytes are already a copy: @avail bytes at @in. */

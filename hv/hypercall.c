@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The table of calls, and what happens before a handler runs: number, permission for the command ring,
- * address, size, copy, tail. A call by ring and a call by instruction differ only in where the copy
- * comes from and who flushes.
+ * The table of calls, and what happens before a handler runs: number, permission for the command
+ * ring, address, size, copy, tail. A call by ring and a call by instruction differ only in where
+ * the copy comes from and who flushes.
  */
 #include "hv/hypercall.h"
 
@@ -11,7 +11,8 @@
 #include "hv/guest_memory.h"
 #include "hv/invalidate.h"
 
-static_assert(sizeof(struct hc_invalidate) <= HC_STRUCT_MAX && sizeof(struct hc_ring_setup) <= HC_STRUCT_MAX);
+static_assert(sizeof(struct hc_invalidate) <= HC_STRUCT_MAX &&
+              sizeof(struct hc_ring_setup) <= HC_STRUCT_MAX);
 
 static enum hv_status shutdown(struct vm *vm, const void *arg, uint64_t *)
 {
@@ -25,7 +26,7 @@ static enum hv_status not_yet(struct vm *, const void *, uint64_t *)
 }
 
 const struct hc_entry hypercall_table[HC_NUMBERS] = {
-#define REGISTERS 0, 0
+#define REGISTERS           0, 0
 #define STRUCT(type, first) sizeof(struct type), first
     [HC_VM_INFO] = { stats_hc_vm_info, REGISTERS, HC_LOCKED },
     [HC_SHUTDOWN] = { shutdown, REGISTERS, 0 },
@@ -36,7 +37,8 @@ const struct hc_entry hypercall_table[HC_NUMBERS] = {
     [HC_SVA_UNBIND] = { sva_hc_unbind, REGISTERS, HC_LOCKED | HC_RING },
     [HC_IOPF_ENABLE] = { iopf_hc_enable, REGISTERS, HC_LOCKED },
     [HC_IOPF_DISABLE] = { iopf_hc_disable, REGISTERS, HC_LOCKED },
-    [HC_PAGE_RESPONSE] = { iopf_hc_response, STRUCT(hc_page_response, 16), HC_LOCKED | HC_RING | HC_BATCHED },
+    [HC_PAGE_RESPONSE] = { iopf_hc_response, STRUCT(hc_page_response, 16),
+                           HC_LOCKED | HC_RING | HC_BATCHED },
     [HC_INVALIDATE] = { invalidate_hc, STRUCT(hc_invalidate, HC_INVALIDATE_MIN),
                         HC_LOCKED | HC_RING | HC_BATCHED },
     [HC_INVALIDATE_ARRAY] = { invalidate_hc_array, STRUCT(hc_invalidate_array, 24),
@@ -99,5 +101,5 @@ enum hv_status hypercall(struct vcpu *v, const struct hypercall_regs *regs, uint
         in = copy;
     }
     return entry->properties & HC_LOCKED ? run_locked(vm, entry, in, value)
-                                      : entry->handler(vm, in, value);
+                                         : entry->handler(vm, in, value);
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The calls of the guest ABI inside Sluice: one table says for each number how its arguments come in and
- * what is checked before the handler runs. hypercall() itself is declared in hv/vm.h.
+ * The calls of the guest ABI inside Sluice: one table says for each number how its arguments come
+ * in and what is checked before the handler runs. hypercall() itself is declared in hv/vm.h.
  */
 #ifndef HV_HYPERCALL_H
 #define HV_HYPERCALL_H
@@ -15,8 +15,8 @@ struct vm;
  * @value: what RDX shall be; 0 on entry. Lock: the VM's is held if the table says so. */
 typedef enum hv_status hc_handler(struct vm *vm, const void *in, uint64_t *value);
 
-hc_handler device_hc_info;         /* hv/device.c */
-hc_handler attach_hc;              /* hv/attach.c */
+hc_handler device_hc_info; /* hv/device.c */
+hc_handler attach_hc;      /* hv/attach.c */
 hc_handler sva_hc_bind, sva_hc_unbind;
 hc_handler iopf_hc_enable, iopf_hc_disable, iopf_hc_response;
 hc_handler invalidate_hc, invalidate_hc_array;
@@ -38,7 +38,7 @@ enum hc_property {
 struct hc_entry {
     hc_handler *handler; /* NULL: no such call */
     uint16_t known, first;
-    uint8_t properties;  /* hc_property */
+    uint8_t properties; /* hc_property */
 };
 extern const struct hc_entry hypercall_table[HC_NUMBERS];
 

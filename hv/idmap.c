@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * Three levels: 16 middle nodes in the map, 256 leaves in each, 256 numbers in each leaf. A middle
- * slot is "full" when its leaf has no free number, so the lowest free one is found by counting bits.
+ * slot is "full" when its leaf has no free number, so the lowest free one is found by counting
+ * bits.
  */
 #include "hv/idmap.h"
 

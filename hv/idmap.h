@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * 20-bit numbers to pointers: PASIDs, bond handles, roots. A radix tree of pages with a bitmap of what
- * is used in each, so that finding a free number, setting, reading and clearing all cost the same at
- * one entry and at a million. Pages are taken as used, charged to a quota, and given back when empty.
- * Lock: the owner's.
+ * 20-bit numbers to pointers: PASIDs, bond handles, roots. A radix tree of pages with a bitmap of
+ * what is used in each, so that finding a free number, setting, reading and clearing all cost the
+ * same at one entry and at a million. Pages are taken as used, charged to a quota, and given back
+ * when empty. Lock: the owner's.
  */
 #ifndef HV_IDMAP_H
 #define HV_IDMAP_H
@@ -15,8 +15,8 @@
 #define IDMAP_SIZE (1u << IDMAP_BITS)
 
 struct idmap_node {
-    uint64_t full[4];  /* bit n: slot n is used (leaf) or has no free number below (middle) */
-    uint32_t used;     /* slots that are not NULL */
+    uint64_t full[4]; /* bit n: slot n is used (leaf) or has no free number below (middle) */
+    uint32_t used;    /* slots that are not NULL */
     void *slot[256];
 };
 static_assert(sizeof(struct idmap_node) <= PAGE_SIZE);
@@ -37,7 +37,8 @@ static inline void *idmap_get(const struct idmap *map, uint32_t id)
     return leaf ? leaf->slot[id & 255] : NULL;
 }
 
-/* Set @id to @p (not NULL); replaces. HV_ERANGE; HV_EQUOTA, HV_ENOMEM (unchanged; not when replacing). */
+/* Set @id to @p (not NULL); replaces. HV_ERANGE; HV_EQUOTA, HV_ENOMEM (unchanged; not when
+ * replacing). */
 enum hv_status idmap_set(struct idmap *map, uint32_t id, void *p);
 /* Set the lowest free number in [from, to) to @p. HV_ERANGE: none free; else as idmap_set. */
 enum hv_status idmap_add(struct idmap *map, uint32_t from, uint32_t to, void *p, uint32_t *id);

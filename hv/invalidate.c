@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Invalidation of what the guest changed in its first stages: each order becomes one for each device
- * that may have cached something of it. Nothing is flushed here; the caller batches, and ends with
- * invalidate_send() and iommu->flush().
+ * Invalidation of what the guest changed in its first stages: each order becomes one for each
+ * device that may have cached something of it. Nothing is flushed here; the caller batches, and
+ * ends with invalidate_send() and iommu->flush().
  */
 #include "hv/invalidate.h"
 

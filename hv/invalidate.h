@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Orders of single pages on their way to the driver. Guests invalidate page after page of one process:
- * such a run is collected and goes to each device at once.
+ * Orders of single pages on their way to the driver. Guests invalidate page after page of one
+ * process: such a run is collected and goes to each device at once.
  */
 #ifndef HV_INVALIDATE_H
 #define HV_INVALIDATE_H
@@ -23,7 +23,8 @@ struct invalidate_run {
     const struct space *space; /* NULL: none collected */
     uint32_t pages;
     bool leaf;
-    word_t like[3]; /* size, flags, kind, pasid, device, reserved of the orders in it; [0] 0: of none */
+    word_t like[3]; /* size, flags, kind, pasid, device, reserved of the orders in it; [0] 0: of
+                       none */
 };
 
 /* Is @order (a hc_invalidate of this version) like those in the run but for its address? Then it is

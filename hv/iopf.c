@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Groups of page requests, per device: as many slots as requests were promised to it, so that an honest
- * device always finds one. A slot is found by group index, then PASID; the oldest group is first on a
- * list for the deadline. A cookie is generation, device and slot: a slot's generation rises with each
- * group, so an old cookie never answers a new group.
+ * Groups of page requests, per device: as many slots as requests were promised to it, so that an
+ * honest device always finds one. A slot is found by group index, then PASID; the oldest group is
+ * first on a list for the deadline. A cookie is generation, device and slot: a slot's generation
+ * rises with each group, so an old cookie never answers a new group.
  *
- * The driver's functions are never called with the event lock held (they may come back with an upcall):
- * groups are taken out under the lock, answered without it.
+ * The driver's functions are never called with the event lock held (they may come back with an
+ * upcall): groups are taken out under the lock, answered without it.
  */
 #include "hv/iopf.h"
 
@@ -29,12 +29,12 @@ struct group {
     struct bond *bond;
     struct iommu_page_request last; /* the last one that came; only its key until then */
     uint64_t generation;
-    uint64_t started;               /* time_now() of the first request */
-    uint16_t requests;              /* delivered */
-    uint16_t next;                  /* same group index, or free list */
+    uint64_t started;  /* time_now() of the first request */
+    uint16_t requests; /* delivered */
+    uint16_t next;     /* same group index, or free list */
     uint16_t older, newer;
-    bool live, complete;            /* complete: has its last request, wants an answer */
-    bool refused;                   /* part of it could not be delivered: INVALID when complete */
+    bool live, complete; /* complete: has its last request, wants an answer */
+    bool refused;        /* part of it could not be delivered: INVALID when complete */
 };
 static_assert(sizeof(struct group) <= 64);
 
@@ -59,7 +59,8 @@ void iopf_set_deadline(uint32_t milliseconds)
         deadline_us = milliseconds * 1000ull;
 }
 
-/* --- Groups; lock: events ------------------------------------------------------------------------ */
+/* --- Groups; lock: events ------------------------------------------------------------------------
+ */
 
 static uint64_t cookie_of(const struct iopf *f, const struct group *g)
 {
@@ -132,7 +133,8 @@ static void group_close(struct iopf *f, struct group *g)
     f->device->vm->rings->open -= g->requests;
 }
 
-/* --- Requests ------------------------------------------------------------------------------------ */
+/* --- Requests ------------------------------------------------------------------------------------
+ */
 
 /* The bond whose guest serves this request; NULL: nobody's. */
 static struct bond *served_by(const struct device *d, const struct iommu_page_request *req)
@@ -165,17 +167,16 @@ static struct hc_event request_event(const struct iopf *f, const struct group *g
 /* The guest's own table leads outside its memory: no page that it could supply would help. */
 static enum hv_status report_outside(const struct device *d, const struct iommu_page_request *req)
 {
-    return rings_push_other(d->vm->rings,
-                            &(struct hc_event){
-                                .type = HC_EVENT_FAULT,
-                                .device = d->handle,
-                                .pasid = req->pasid_present ? req->pasid : HC_PASID_NONE,
-                                .flags = (req->read ? HC_PRQ_READ : 0) |
-                                         (req->write ? HC_PRQ_WRITE : 0) |
-                                         (req->pasid_present ? HC_PRQ_PASID : 0),
-                                .address = req->address.v,
-                                .reason = HC_FAULT_SECOND_STAGE,
-                            });
+    return rings_push_other(
+        d->vm->rings, &(struct hc_event){
+                          .type = HC_EVENT_FAULT,
+                          .device = d->handle,
+                          .pasid = req->pasid_present ? req->pasid : HC_PASID_NONE,
+                          .flags = (req->read ? HC_PRQ_READ : 0) | (req->write ? HC_PRQ_WRITE : 0) |
+                                   (req->pasid_present ? HC_PRQ_PASID : 0),
+                          .address = req->address.v,
+                          .reason = HC_FAULT_SECOND_STAGE,
+                      });
 }
 
 /* Give one request of @g to the guest. HV_OK: delivered; else the group is to be refused. */
@@ -210,8 +211,11 @@ static enum hv_status deliver(struct iopf *f, struct group *g, const struct iomm
 static bool receive(struct device *d, const struct iommu_page_request *req, enum hv_status *status)
 {
     struct iopf *f = d->groups;
+
+    if (!f)
+        return req->last;
     struct bond *bond = served_by(d, req);
-    struct group *g = f ? group_find(f, req) : NULL;
+    struct group *g = group_find(f, req);
 
     if (g && g->complete)
         return req->last; /* its index is still in use: the device breaks the rules */
@@ -262,7 +266,8 @@ void iopf_page_requests_done(void)
     rings_notify_all();
 }
 
-/* --- Letting go ---------------------------------------------------------------------------------- */
+/* --- Letting go ----------------------------------------------------------------------------------
+ */
 
 bool iopf_drop(struct device *d, const struct bond *bond, bool answer)
 {
@@ -346,7 +351,8 @@ void iopf_tick(void)
     lock_drop(&list_lock);
 }
 
-/* --- Calls; lock: the VM's ----------------------------------------------------------------------- */
+/* --- Calls; lock: the VM's -----------------------------------------------------------------------
+ */
 
 static void list_add(struct iopf *f)
 {
@@ -394,18 +400,19 @@ static enum hv_status groups_make(struct device *d, uint32_t slots, struct iopf 
     return HV_OK;
 }
 
-/* Its own limit, its share of its unit's queue, its share of the VM's ring, what is left of both. */
+/* Its own limit, its share of its unit's queue, its share of the VM's ring, what is left of both.
+ */
 uint32_t iopf_allowance(const struct device *d)
 {
     const struct rings *r = d->vm->rings;
-    uint32_t least = device_page_requests(d), sharers = 0;
+    uint32_t least = device_page_requests(d), sharers = 1;
 
     if (d->groups)
         return d->groups->slots;
     if (!d->io.pri || !r->event.header)
         return least;
     for (unsigned i = 0; i < d->vm->ndevices; i++)
-        sharers += d->vm->device[i]->io.pri;
+        sharers += d->vm->device[i] != d && d->vm->device[i]->io.pri;
     uint32_t room = rings_room(r->event.entries);
     const uint32_t limits[] = {
         room / sharers,
@@ -536,8 +543,7 @@ enum hv_status iopf_hc_response(struct vm *vm, const void *arg, uint64_t *)
     if (in->code > HC_RESPONSE_INVALID)
         return HV_EINVAL;
     lock_take(&r->events);
-    enum hv_status status =
-        r->event.stopped ? HV_ERING : take_cookie(vm, in->cookie, &d, &last);
+    enum hv_status status = r->event.stopped ? HV_ERING : take_cookie(vm, in->cookie, &d, &last);
     vm->stats.page_responses += status == HV_OK;
     lock_drop(&r->events);
     if (status == HV_OK) {

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Set-up of both rings, and the event ring: its producer. The guest sleeps when it has caught up; it is
- * interrupted if something was pushed since it was last told and it has taken all that it was told of.
+ * Set-up of both rings, and the event ring: its producer. The guest sleeps when it has caught up;
+ * it is interrupted if something was pushed since it was last told and it has taken all that it was
+ * told of.
  */
 #include "hv/rings.h"
 
@@ -83,7 +84,8 @@ static void store_index(uint32_t *index, uint32_t value)
     atomic_store_explicit((_Atomic uint32_t *)index, value, memory_order_release);
 }
 
-/* --- The event ring ------------------------------------------------------------------------------ */
+/* --- The event ring ------------------------------------------------------------------------------
+ */
 
 enum hv_status rings_push(struct rings *r, const struct hc_event *event, uint32_t keep)
 {
@@ -193,7 +195,8 @@ void rings_end(struct vm *vm)
     wait_until(vm->rings, false);
 }
 
-/* --- Set-up -------------------------------------------------------------------------------------- */
+/* --- Set-up --------------------------------------------------------------------------------------
+ */
 
 /* Check a set-up; *header is NULL when the ring is to be removed. */
 static enum hv_status check(const struct vm *vm, const struct hc_ring_setup *in, size_t slot,
@@ -273,9 +276,10 @@ enum hv_status rings_hc_command(struct vm *vm, const void *arg, uint64_t *)
     return HV_OK;
 }
 
-/* --- The command ring; lock: the VM's ------------------------------------------------------------- */
+/* --- The command ring; lock: the VM's
+ * ------------------------------------------------------------- */
 
-struct run { /* of one doorbell */
+struct run {          /* of one doorbell */
     uint32_t done;    /* commands that ran */
     uint32_t settled; /* of those: what they ordered is complete */
     int8_t status[DOORBELL_MAX];
@@ -297,20 +301,18 @@ static void settle(struct vm *vm, struct run *run)
 }
 
 /* A structure that is not of our size. */
-__attribute__((noinline)) static enum hv_status run_other(struct vm *vm, const struct hc_entry *entry,
-                                                          const word_t *args, uint64_t *value)
+__attribute__((noinline)) static enum hv_status
+run_other(struct vm *vm, const struct hc_entry *entry, const word_t *args, uint64_t *value)
 {
     uint64_t copy[HC_STRUCT_MAX / 8];
-    enum hv_status status =
-        guest_check_struct(args, sizeof(((struct hc_command *)0)->args), entry->first,
-                           entry->known, copy);
+    enum hv_status status = guest_check_struct(args, sizeof(((struct hc_command *)0)->args),
+                                               entry->first, entry->known, copy);
 
     return status == HV_OK ? entry->handler(vm, copy, value) : status;
 }
 
 __attribute__((noinline)) static enum hv_status
-run_one(struct vm *vm, struct run *run, uint32_t call, const word_t *args,
-                              uint64_t *value)
+run_one(struct vm *vm, struct run *run, uint32_t call, const word_t *args, uint64_t *value)
 {
     if (call >= HC_NUMBERS || !hypercall_table[call].handler)
         return HV_ENOSYS;

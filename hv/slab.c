@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The first object's place in each page is the page's own head; free objects are linked by their first
- * word. Pages with a free object are on one list; full ones on none.
+ * The first object's place in each page is the page's own head; free objects are linked by their
+ * first word. Pages with a free object are on one list; full ones on none.
  */
 #include "hv/slab.h"
 

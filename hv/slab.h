@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Objects of 64 bytes out of pages, charged to a quota: spaces, domains, bonds. A page is given back as
- * soon as its last object is. Lock: the owner's.
+ * Objects of 64 bytes out of pages, charged to a quota: spaces, domains, bonds. A page is given
+ * back as soon as its last object is. Lock: the owner's.
  */
 #ifndef HV_SLAB_H
 #define HV_SLAB_H

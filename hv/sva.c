@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Bind and unbind. A bind of a root that the VM knows joins its space; of a new root makes a space with
- * a PASID of its own; a second bind of the same device only counts.
+ * Bind and unbind. A bind of a root that the VM knows joins its space; of a new root makes a space
+ * with a PASID of its own; a second bind of the same device only counts.
  */
 #include "hv/sva.h"
 
@@ -153,8 +153,8 @@ enum hv_status sva_hc_bind(struct vm *vm, const void *arg, uint64_t *value)
     bool fresh = !bond;
     if (bond && bond->refs == UINT32_MAX)
         return HV_ERANGE;
-    status = bond ? bond_restore(bond)
-                  : bond_make(device, in->pasid, space, &spec, wants, NULL, &bond);
+    status =
+        bond ? bond_restore(bond) : bond_make(device, in->pasid, space, &spec, wants, NULL, &bond);
     if (status != HV_OK)
         return status;
     if (bond->refs)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Shared virtual addressing: one space per (VM, first-stage root), with one PASID for its life; one bond
- * per (device, space), with references. See hv/bond.h for the objects.
+ * Shared virtual addressing: one space per (VM, first-stage root), with one PASID for its life; one
+ * bond per (device, space), with references. See hv/bond.h for the objects.
  */
 #ifndef HV_SVA_H
 #define HV_SVA_H

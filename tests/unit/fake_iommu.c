@@ -122,32 +122,32 @@ void fake_request(rid_t rid, const struct iommu_page_request *req)
     device_events.page_request(fake.device[function_of(rid)], req);
 }
 
-static uint64_t mix(uint64_t hash, const void *data, size_t size)
+static uint64_t mix(uint64_t hash, uint64_t word)
 {
-    const uint8_t *byte = data;
-
-    while (size--)
-        hash = (hash ^ *byte++) * 0x100000001b3ull;
+    for (unsigned i = 0; i < 8; i++)
+        hash = (hash ^ (word >> (8 * i) & 0xff)) * 0x100000001b3ull;
     return hash;
 }
 
 uint64_t fake_digest(uint64_t hash)
 {
     for (unsigned i = 0; i < FAKE_DEVICES; i++) {
+        hash = mix(hash, fake.promised[i]);
         for (uint32_t p = 0; fake.target[i] && p < fake.high[i]; p++) {
             struct fake_target t = fake.target[i][p];
-            uint64_t words[] = { p, t.kind, t.levels, t.stage2, t.root };
-            if (t.kind != IOMMU_BLOCKED)
-                hash = mix(hash, words, sizeof(words));
+            if (t.kind == IOMMU_BLOCKED)
+                continue;
+            hash = mix(hash, (uint64_t)p << 32 | t.stage2);
+            hash = mix(hash, t.root | t.levels);
+            hash = mix(hash, t.kind);
         }
     }
-    hash = mix(hash, fake.promised, sizeof(fake.promised));
-    hash = mix(hash, &fake.stage2_live, sizeof(fake.stage2_live));
-    hash = mix(hash, &fake.answers, sizeof(fake.answers));
-    return mix(hash, &fake.invals, sizeof(fake.invals));
+    hash = mix(hash, fake.stage2_live);
+    return mix(hash, (uint64_t)fake.answers << 32 | fake.invals);
 }
 
-/* --- The contract -------------------------------------------------------------------------------- */
+/* --- The contract --------------------------------------------------------------------------------
+ */
 
 static enum hv_status probe(const void *, size_t, const struct iommu_events *)
 {
@@ -351,7 +351,8 @@ bool fake_interrupt(rid_t rid, uint32_t address)
 {
     const struct fake_irq *f = &fake.irq[address >> 5 & 0xff];
 
-    return f->dev && f->dev->rid == rid && f->on && platform_interrupt_on(f->to.apic_id, f->to.vector);
+    return f->dev && f->dev->rid == rid && f->on &&
+           platform_interrupt_on(f->to.apic_id, f->to.vector);
 }
 
 static void invalidate(const struct iommu_inval *inval)
@@ -376,9 +377,11 @@ static void respond(struct iommu_device *dev, const struct iommu_page_request *l
 {
     (void)index_of(dev);
     if (fake.answers < FAKE_LOG)
-        fake.answer[fake.answers] =
-            (struct fake_answer){
-            .dev = dev, .last = *last, .success = success, .after = fake.invals,
+        fake.answer[fake.answers] = (struct fake_answer){
+            .dev = dev,
+            .last = *last,
+            .success = success,
+            .after = fake.invals,
         };
     fake.answers++;
     fake.unflushed++;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * An IOMMU driver that remembers: for tests of the core without hardware. It keeps what each (device,
- * PASID) translates through, what was invalidated and answered (and whether that was flushed), fails on
- * order, and checks that the core keeps the contract of drivers/iommu/iommu.h.
+ * An IOMMU driver that remembers: for tests of the core without hardware. It keeps what each
+ * (device, PASID) translates through, what was invalidated and answered (and whether that was
+ * flushed), fails on order, and checks that the core keeps the contract of drivers/iommu/iommu.h.
  */
 #ifndef TESTS_UNIT_FAKE_IOMMU_H
 #define TESTS_UNIT_FAKE_IOMMU_H
@@ -52,12 +52,12 @@ struct fake_function {
 struct fake {
     struct iommu_caps caps[IOMMU_UNITS_MAX];
     unsigned units;
-    uint32_t queue;                 /* page request entries of each unit */
+    uint32_t queue; /* page request entries of each unit */
     struct fake_function function[FAKE_DEVICES];
     struct iommu_device *device[FAKE_DEVICES]; /* who is in, same index as function */
     struct fake_target *target[FAKE_DEVICES];  /* by PASID */
     uint32_t high[FAKE_DEVICES];               /* one past the largest PASID seen */
-    uint32_t promised[FAKE_DEVICES]; /* 0: page requests off */
+    uint32_t promised[FAKE_DEVICES];           /* 0: page requests off */
     uint32_t stage2_live, stage2_made;
     /* logs; counts go on when a log is full */
     struct fake_answer answer[FAKE_LOG];

@@ -11,8 +11,8 @@ static struct hc_device_info info_of(struct vm *vm, uint32_t device)
 {
     uint64_t bytes;
 
-    assert_int_equal(call(vm, HC_DEVICE_INFO, device, SCRATCH, sizeof(struct hc_device_info), &bytes),
-                     HV_OK);
+    assert_int_equal(
+        call(vm, HC_DEVICE_INFO, device, SCRATCH, sizeof(struct hc_device_info), &bytes), HV_OK);
     assert_int_equal(bytes, sizeof(struct hc_device_info));
     return *(struct hc_device_info *)ram(vm, SCRATCH);
 }
@@ -56,7 +56,8 @@ static void every_call_with_a_device_knows_only_the_vms_own(void **state)
     event_ring(vm_a, 64);
     for (unsigned i = 0; i < ARRAY_SIZE(foreign); i++) {
         uint32_t d = foreign[i];
-        struct hc_invalidate rid = { .kind = HC_INVALIDATE_PASID, .pasid = HC_PASID_NONE,
+        struct hc_invalidate rid = { .kind = HC_INVALIDATE_PASID,
+                                     .pasid = HC_PASID_NONE,
                                      .device = d };
         assert_refused(attach(vm_a, d, HC_PASID_NONE, HC_DOMAIN_IDENTITY, 0), HV_ENODEV);
         assert_refused(attach(vm_a, d, HC_PASID_NONE, HC_DOMAIN_BLOCKED, 0), HV_ENODEV);
@@ -107,8 +108,8 @@ static void reports_about_a_device_that_is_gone_reach_nobody(void **state)
     device_events.fault(gone, &(struct iommu_fault){ .rid = DEVB, .text = "late" });
     assert_true(platform_logged("late"));
     device_events.failed(gone, HV_EIO);
-    device_events.page_request(gone, &(struct iommu_page_request){ .rid = DEVB, .read = true,
-                                                                   .last = true });
+    device_events.page_request(
+        gone, &(struct iommu_page_request){ .rid = DEVB, .read = true, .last = true });
     device_events.page_requests_done();
     assert_int_equal(fake.answers, 0);
     assert_int_equal(events_waiting(vm_a), 0);

@@ -3,7 +3,8 @@
 /* Attach: every domain over every other, on RIDs and PASIDs; second stages; what is refused. */
 #include "tests/unit/abi_vm.h"
 
-#pragma clang diagnostic ignored "-Winitializer-overrides" /* cases are a good call with a fault */
+#pragma clang diagnostic ignored "-Winitializer-overrides" /* cases are a good call with a fault   \
+                                                            */
 
 static void everything_starts_blocked(void **state)
 {

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* build: tests/unit/abi_vm.c tests/unit/fake_iommu.c */
-/* What every call checks before its handler: number, size, tail, address; and the calls about the VM. */
+/* What every call checks before its handler: number, size, tail, address; and the calls about the
+ * VM. */
 #include <string.h>
 
 #include "arch/x86/vcpu.h"
@@ -91,9 +92,13 @@ static void addresses_are_aligned_and_in_ram(void **state)
         for (unsigned off = 1; off < 8; off++)
             assert_refused(call(vm_a, c->number, SCRATCH + off, 0, 0, NULL), HV_EALIGN);
         static const uint64_t foreign[] = {
-            RAM_SIZE,       RAM_SIZE - 8,                      /* past the end, across it */
-            OUTSIDE,        VM_RAM_HIGH - 8, VM_RAM_HIGH + (2 << 20),
-            ~0ull << 3,     1ull << 63,
+            RAM_SIZE,
+            RAM_SIZE - 8, /* past the end, across it */
+            OUTSIDE,
+            VM_RAM_HIGH - 8,
+            VM_RAM_HIGH + (2 << 20),
+            ~0ull << 3,
+            1ull << 63,
             PLATFORM_RAM_BASE + PLATFORM_RAM_SIZE - PAGE_SIZE, /* host memory is not guest memory */
         };
         for (unsigned f = 0; f < ARRAY_SIZE(foreign); f++)
@@ -136,8 +141,8 @@ static void answers_stay_in_the_guests_structure(void **state)
     (void)state;
     for (unsigned i = 0; i < ARRAY_SIZE(outs); i++) {
         bool indexed = outs[i].number == HC_DEVICE_INFO;
-#define OUT(at, size)                                                                   \
-    (indexed ? call(vm_a, outs[i].number, outs[i].index, at, size, &value)              \
+#define OUT(at, size)                                                                              \
+    (indexed ? call(vm_a, outs[i].number, outs[i].index, at, size, &value)                         \
              : call(vm_a, outs[i].number, at, size, 0, &value))
         memset(bytes, 0xa5, 4096);
         assert_refused(OUT(SCRATCH, outs[i].size - 1), HV_E2SMALL);
@@ -196,14 +201,14 @@ static void the_walk_of_a_first_stage(void **state)
         bool write, privileged;
         enum guest_walk expected;
     } cases[] = {
-#define T(n)  (ROOT(n) | 7)
+#define T(n)   (ROOT(n) | 7)
 #define TABLES T(1), T(2), T(3)
         { 0x1000, TABLES, 0x5000 | 7, true, false, GUEST_WALK_RAM },
-        { 0x1000, TABLES, 0x5000 | 5, true, false, GUEST_WALK_ABSENT },   /* not writable */
+        { 0x1000, TABLES, 0x5000 | 5, true, false, GUEST_WALK_ABSENT }, /* not writable */
         { 0x1000, TABLES, 0x5000 | 5, false, false, GUEST_WALK_RAM },
-        { 0x1000, TABLES, 0x5000 | 3, false, false, GUEST_WALK_ABSENT },  /* not the user's */
+        { 0x1000, TABLES, 0x5000 | 3, false, false, GUEST_WALK_ABSENT }, /* not the user's */
         { 0x1000, TABLES, 0x5000 | 3, false, true, GUEST_WALK_RAM },
-        { 0x1000, TABLES, 0x5000 | 6, false, false, GUEST_WALK_ABSENT },  /* not present */
+        { 0x1000, TABLES, 0x5000 | 6, false, false, GUEST_WALK_ABSENT }, /* not present */
         { 0x1000, TABLES, OUTSIDE | 7, false, false, GUEST_WALK_OUTSIDE },
         { 0x1000, TABLES, VM_RAM_HIGH | 7, false, false, GUEST_WALK_RAM },
         { 0x1000, TABLES, RAM_SIZE | 7, false, false, GUEST_WALK_OUTSIDE },

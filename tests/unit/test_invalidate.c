@@ -5,7 +5,8 @@
 
 #include "tests/unit/abi_vm.h"
 
-#pragma clang diagnostic ignored "-Winitializer-overrides" /* cases are a good call with a fault */
+#pragma clang diagnostic ignored "-Winitializer-overrides" /* cases are a good call with a fault   \
+                                                            */
 
 static uint32_t pasid;
 
@@ -50,8 +51,11 @@ static void a_pasid_reaches_every_device_bound_to_it(void **state)
     assert_int_equal(call_with(vm_a, HC_INVALIDATE, in), HV_OK);
     expect(from, all, 3, IOMMU_INVAL_PASID, pasid);
     from = fake.invals;
-    in = (struct hc_invalidate){ .kind = HC_INVALIDATE_RANGE, .flags = HC_INVALIDATE_LEAF,
-                                 .pasid = pasid, .address = 0xffff800000005000, .bytes = 0x3000 };
+    in = (struct hc_invalidate){ .kind = HC_INVALIDATE_RANGE,
+                                 .flags = HC_INVALIDATE_LEAF,
+                                 .pasid = pasid,
+                                 .address = 0xffff800000005000,
+                                 .bytes = 0x3000 };
     assert_int_equal(call_with(vm_a, HC_INVALIDATE, in), HV_OK);
     expect(from, all, 3, IOMMU_INVAL_RANGE, pasid);
     for (unsigned i = from; i < fake.invals; i++) {
@@ -243,16 +247,11 @@ static void wrong_arrays_are_refused(void **state)
         struct hc_invalidate_array in;
     } cases[] = {
 #define ENTRIES(...) { .entries = ARRAY, .count = 2, .entry_size = 40, __VA_ARGS__ }
-        { HV_EINVAL, ENTRIES(.flags = 1) },
-        { HV_ERANGE, ENTRIES(.count = 0) },
-        { HV_ERANGE, ENTRIES(.count = 257) },
-        { HV_ERANGE, ENTRIES(.count = 0xffffffff) },
-        { HV_EALIGN, ENTRIES(.entries = ARRAY + 8) },
-        { HV_EALIGN, ENTRIES(.entry_size = 44) },
-        { HV_EFAULT, ENTRIES(.entries = OUTSIDE) },
-        { HV_EFAULT, ENTRIES(.entries = ~0xfffull) },
-        { HV_E2SMALL, ENTRIES(.entry_size = 32) },
-        { HV_E2BIG, ENTRIES(.entry_size = 8192) },
+        { HV_EINVAL, ENTRIES(.flags = 1) },           { HV_ERANGE, ENTRIES(.count = 0) },
+        { HV_ERANGE, ENTRIES(.count = 257) },         { HV_ERANGE, ENTRIES(.count = 0xffffffff) },
+        { HV_EALIGN, ENTRIES(.entries = ARRAY + 8) }, { HV_EALIGN, ENTRIES(.entry_size = 44) },
+        { HV_EFAULT, ENTRIES(.entries = OUTSIDE) },   { HV_EFAULT, ENTRIES(.entries = ~0xfffull) },
+        { HV_E2SMALL, ENTRIES(.entry_size = 32) },    { HV_E2BIG, ENTRIES(.entry_size = 8192) },
     };
     uint64_t done = 0;
 

@@ -7,9 +7,13 @@
 #include "tests/unit/abi_vm.h"
 
 /* A request of VM a's device 0, PASID 1, unless changed. */
-#define REQUEST(...)                                                                            \
-    ((struct iommu_page_request){ .rid = DEV0, .pasid_present = true, .pasid = 1, .read = true, \
-                                  .address = IOVA(0x5000), __VA_ARGS__ })
+#define REQUEST(...)                                                                               \
+    ((struct iommu_page_request){ .rid = DEV0,                                                     \
+                                  .pasid_present = true,                                           \
+                                  .pasid = 1,                                                      \
+                                  .read = true,                                                    \
+                                  .address = IOVA(0x5000),                                         \
+                                  __VA_ARGS__ })
 #pragma clang diagnostic ignored "-Winitializer-overrides"
 
 static void request(struct iommu_page_request req)
@@ -33,7 +37,8 @@ static struct hc_event next_event(struct vm *vm)
     return e;
 }
 
-/* --- Enabling and disabling ---------------------------------------------------------------------- */
+/* --- Enabling and disabling ----------------------------------------------------------------------
+ */
 
 static void enabling_has_an_order(void **state)
 {
@@ -90,9 +95,9 @@ static void promises_fit_queue_and_ring(void **state)
     static const struct {
         uint32_t entries, capacity, expected; /* of each of a's two devices with PRI */
     } cases[] = {
-        { 16, 64, 6 },    /* (16 - 4) / 2 */
-        { 64, 64, 24 },   { 256, 64, 64 },
-        { 4096, 64, 64 }, { 4096, 10000, 85 }, /* 256 entries of the queue for 3 devices */
+        { 16, 64, 6 }, /* (16 - 4) / 2 */
+        { 64, 64, 24 },     { 256, 64, 64 },
+        { 4096, 64, 64 },   { 4096, 10000, 85 }, /* 256 entries of the queue for 3 devices */
         { 256, 10000, 85 },
     };
 
@@ -135,7 +140,8 @@ static void errors_change_nothing(void **state)
     iopf_on(vm_a, 0);
 }
 
-/* --- Forwarding ---------------------------------------------------------------------------------- */
+/* --- Forwarding ----------------------------------------------------------------------------------
+ */
 
 static void a_request_reaches_the_guest_and_its_answer_the_device(void **state)
 {
@@ -149,8 +155,8 @@ static void a_request_reaches_the_guest_and_its_answer_the_device(void **state)
     assert_int_equal(e.type, HC_EVENT_PAGE_REQUEST);
     assert_int_equal(e.device, 0);
     assert_int_equal(e.pasid, 1);
-    assert_int_equal(e.flags, HC_PRQ_READ | HC_PRQ_WRITE | HC_PRQ_PRIVILEGED | HC_PRQ_LAST |
-                                  HC_PRQ_PASID);
+    assert_int_equal(e.flags,
+                     HC_PRQ_READ | HC_PRQ_WRITE | HC_PRQ_PRIVILEGED | HC_PRQ_LAST | HC_PRQ_PASID);
     assert_int_equal(e.address, 0x5000);
     assert_int_equal(e.group, 511);
     assert_int_equal(e.category, HC_IOPF_BIND);
@@ -224,8 +230,9 @@ static void wrong_answers_are_refused(void **state)
     (void)state;
     bind(vm_a, 0, ROOT(1), NULL);
     bind(vm_b, 0, ROOT(1), NULL);
-    static const uint64_t never[] = { 0, 1, 0xffff, 1ull << 24, 1ull << 24 | 1, ~0ull,
-                                      7ull << 24 | 9ull << 16 };
+    static const uint64_t never[] = {
+        0, 1, 0xffff, 1ull << 24, 1ull << 24 | 1, ~0ull, 7ull << 24 | 9ull << 16
+    };
     for (unsigned i = 0; i < ARRAY_SIZE(never); i++)
         assert_refused(respond(vm_a, never[i], HC_RESPONSE_SUCCESS), HV_ENOENT);
     request(REQUEST(.last = true));
@@ -265,7 +272,8 @@ static void off_and_on_again_keeps_old_cookies_dead(void **state)
     assert_refused(respond(vm_a, old, HC_RESPONSE_SUCCESS), HV_EALREADY);
 }
 
-/* --- Who is answered by Sluice ------------------------------------------------------------------- */
+/* --- Who is answered by Sluice -------------------------------------------------------------------
+ */
 
 /* The newest answer is INVALID and was sent; there are @n by now. */
 static void expect_invalid(unsigned n)
@@ -473,10 +481,14 @@ static void every_last_request_gets_exactly_one_answer(void **state)
                 bound = false;
             }
             break;
-        case 1: platform_pass_us(500); iopf_tick(); break;
+        case 1:
+            platform_pass_us(500);
+            iopf_tick();
+            break;
         case 2:
         case 3:
-            if (take_event(vm_a, &e) && e.type == HC_EVENT_PAGE_REQUEST && (e.flags & HC_PRQ_LAST)) {
+            if (take_event(vm_a, &e) && e.type == HC_EVENT_PAGE_REQUEST &&
+                (e.flags & HC_PRQ_LAST)) {
                 delivered++;
                 enum hv_status status = respond(vm_a, e.cookie, (uint32_t)rand() & 1);
                 assert_true(status == HV_OK || status == HV_EALREADY);
@@ -497,7 +509,8 @@ static void every_last_request_gets_exactly_one_answer(void **state)
     assert_int_equal(vm_a->rings->open, 0);
 }
 
-/* --- The guest's own table leads outside its memory ----------------------------------------------- */
+/* --- The guest's own table leads outside its memory
+ * ----------------------------------------------- */
 
 static void a_walk_that_leaves_the_vms_memory_is_a_fault_not_a_request(void **state)
 {

@@ -5,7 +5,8 @@
 
 #include "tests/unit/abi_vm.h"
 
-#pragma clang diagnostic ignored "-Winitializer-overrides" /* cases are a good call with a fault */
+#pragma clang diagnostic ignored "-Winitializer-overrides" /* cases are a good call with a fault   \
+                                                            */
 
 static struct hc_ring *events(void)
 {
@@ -37,7 +38,8 @@ static void fault(uint64_t address)
                                                                .text = "test" });
 }
 
-/* --- Set-up -------------------------------------------------------------------------------------- */
+/* --- Set-up --------------------------------------------------------------------------------------
+ */
 
 static void wrong_rings_are_refused(void **state)
 {
@@ -73,7 +75,9 @@ static void wrong_rings_are_refused(void **state)
         assert_refused(call_with(vm_a, HC_COMMAND_RING, cases[i].in), cases[i].command);
     }
     /* The last page that a small ring needs is the last of RAM. */
-    struct hc_ring_setup last = { .base = RAM_SIZE - 8192, .entries = 64, .vector = 255, .vcpu = 1 };
+    struct hc_ring_setup last = {
+        .base = RAM_SIZE - 8192, .entries = 64, .vector = 255, .vcpu = 1
+    };
     assert_int_equal(call_with(vm_a, HC_EVENT_RING, last), HV_OK);
 }
 
@@ -96,7 +100,8 @@ static void a_ring_is_set_once_and_kept_while_in_use(void **state)
     assert_int_equal(call_with(vm_a, HC_EVENT_RING, in), HV_OK);
 }
 
-/* --- Events -------------------------------------------------------------------------------------- */
+/* --- Events --------------------------------------------------------------------------------------
+ */
 
 /* One interrupt when there was nothing, none while the guest has not caught up, one a batch. */
 static void interrupts_come_when_the_guest_could_sleep(void **state)
@@ -204,7 +209,8 @@ static void without_a_ring_events_are_counted(void **state)
     assert_int_equal(vm_a->stats.events_lost + vm_b->stats.events_lost, 1);
 }
 
-/* Backwards, past the end: the ring stops, what waited is answered INVALID, once; the next ring works. */
+/* Backwards, past the end: the ring stops, what waited is answered INVALID, once; the next ring
+ * works. */
 static void a_broken_consumer_index_stops_the_ring(void **state)
 {
     struct hc_ring_setup again = { .base = RING_BASE, .entries = 256, .vector = 0x41 };
@@ -259,7 +265,8 @@ static void a_broken_consumer_index_stops_the_ring(void **state)
     assert_int_equal(call(vm_a, HC_SVA_UNBIND, bond, 0, 0, NULL), HV_OK);
 }
 
-/* The same, found out when a request needs room: whoever waited in that batch is answered as well. */
+/* The same, found out when a request needs room: whoever waited in that batch is answered as well.
+ */
 static void a_broken_index_is_found_when_room_is_needed(void **state)
 {
     const struct hc_event *slots = ram(vm_a, RING_BASE + HC_RING_ENTRIES);
@@ -305,7 +312,8 @@ static void what_the_guest_writes_over_our_index_is_not_believed(void **state)
     assert_int_equal(commands()->consumer, 1);
 }
 
-/* --- Commands ------------------------------------------------------------------------------------ */
+/* --- Commands ------------------------------------------------------------------------------------
+ */
 
 static struct hc_command *put(uint32_t call_number, const void *args, size_t size)
 {
@@ -334,27 +342,30 @@ static void commands_do_what_calls_do(void **state)
 {
     (void)state;
     command_ring(vm_a, 16);
-    struct hc_sva_bind in = { .size = sizeof(in), .device = 2, .pasid = HC_PASID_ANY, .levels = 4,
-                              .root = ROOT(1) };
+    struct hc_sva_bind in = {
+        .size = sizeof(in), .device = 2, .pasid = HC_PASID_ANY, .levels = 4, .root = ROOT(1)
+    };
     struct hc_command *slot = put_with(HC_SVA_BIND, in);
     assert_int_equal(doorbell(), 1);
     assert_int_equal(slot->status, HV_OK);
     uint32_t pasid = (uint32_t)(slot->value >> 32);
     uint64_t bond = (uint32_t)slot->value;
     assert_int_equal(fake_target(DEV2, pasid).root, ROOT(1));
-    struct hc_invalidate inval = { .size = sizeof(inval), .kind = HC_INVALIDATE_PASID,
+    struct hc_invalidate inval = { .size = sizeof(inval),
+                                   .kind = HC_INVALIDATE_PASID,
                                    .pasid = pasid };
-    struct hc_attach identity = { .size = sizeof(identity), .device = 0, .pasid = 500,
-                                  .domain = HC_DOMAIN_IDENTITY };
+    struct hc_attach identity = {
+        .size = sizeof(identity), .device = 0, .pasid = 500, .domain = HC_DOMAIN_IDENTITY
+    };
     struct hc_page_response response = { .size = sizeof(response), .cookie = 5 };
     struct hc_command *slots[] = {
-        put_with(HC_SVA_BIND, in),    put_with(HC_INVALIDATE, inval),
+        put_with(HC_SVA_BIND, in),     put_with(HC_INVALIDATE, inval),
         put_with(HC_ATTACH, identity), put_with(HC_PAGE_RESPONSE, response),
         put_with(HC_SVA_UNBIND, bond), put_with(HC_SVA_UNBIND, bond),
         put_with(HC_SVA_UNBIND, bond),
     };
-    static const enum hv_status expected[] = { HV_OK, HV_OK, HV_OK, HV_ENOENT, HV_OK, HV_OK,
-                                               HV_ENOENT };
+    static const enum hv_status expected[] = { HV_OK, HV_OK, HV_OK,    HV_ENOENT,
+                                               HV_OK, HV_OK, HV_ENOENT };
     assert_int_equal(doorbell(), ARRAY_SIZE(slots));
     for (unsigned i = 0; i < ARRAY_SIZE(slots); i++)
         assert_int_equal(slots[i]->status, expected[i]);
@@ -428,8 +439,9 @@ static void at_most_256_a_doorbell_and_one_flush(void **state)
     (void)state;
     bind(vm_a, 2, ROOT(1), &pasid);
     assert_int_equal(call_with(vm_a, HC_COMMAND_RING, in), HV_OK);
-    struct hc_invalidate inval = { .size = sizeof(inval), .kind = HC_INVALIDATE_RANGE,
-                                   .pasid = pasid, .bytes = 4096 };
+    struct hc_invalidate inval = {
+        .size = sizeof(inval), .kind = HC_INVALIDATE_RANGE, .pasid = pasid, .bytes = 4096
+    };
     struct hc_command *first = NULL, *last = NULL;
     for (unsigned i = 0; i < 1000; i++) {
         inval.address = i * 4096ull;
@@ -471,7 +483,8 @@ static void completion_is_told_after_the_flush(void **state)
     watching = fake_iommu;
     watching.flush = watch_flush;
     iommu = &watching;
-    struct hc_invalidate inval = { .size = sizeof(inval), .kind = HC_INVALIDATE_PASID,
+    struct hc_invalidate inval = { .size = sizeof(inval),
+                                   .kind = HC_INVALIDATE_PASID,
                                    .pasid = pasid };
     watched = put_with(HC_INVALIDATE, inval);
     status_at_flush = 99;
@@ -511,7 +524,8 @@ static void completion_is_told_after_the_flush(void **state)
     iommu = &fake_iommu;
 }
 
-/* Commands that differ from the one before in the address alone are not checked twice; all others are. */
+/* Commands that differ from the one before in the address alone are not checked twice; all others
+ * are. */
 static void a_command_like_the_last_one_but_not_quite(void **state)
 {
     static const struct {
@@ -576,8 +590,9 @@ static void answers_stay_behind_invalidations(void **state)
         device_events.page_requests_done();
         assert_true(take_event(vm_a, &e));
         fake.invals = fake.answers = 0;
-        struct hc_invalidate inval = { .size = sizeof(inval), .kind = HC_INVALIDATE_RANGE,
-                                       .pasid = 1, .bytes = 4096 };
+        struct hc_invalidate inval = {
+            .size = sizeof(inval), .kind = HC_INVALIDATE_RANGE, .pasid = 1, .bytes = 4096
+        };
         struct hc_page_response response = { .size = sizeof(response), .cookie = e.cookie };
         for (unsigned i = 0; i < pages; i++)
             put_with(HC_INVALIDATE, inval);

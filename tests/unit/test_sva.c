@@ -5,7 +5,8 @@
 
 #include "tests/unit/abi_vm.h"
 
-#pragma clang diagnostic ignored "-Winitializer-overrides" /* cases are a good call with a fault */
+#pragma clang diagnostic ignored "-Winitializer-overrides" /* cases are a good call with a fault   \
+                                                            */
 
 static uint64_t unbind(struct vm *vm, uint32_t bond)
 {
@@ -236,7 +237,8 @@ static void errors_change_nothing(void **state)
             vm_a->sva->serial = 0;
             assert_true(digest() == before);
         }
-        assert_true(known || budget >= 5); /* objects, PASID, handle and root were all made to fail */
+        assert_true(known ||
+                    budget >= 5); /* objects, PASID, handle and root were all made to fail */
         uint32_t bond = bind(vm_a, 0, ROOT(1), NULL);
         unbind(vm_a, bond);
         unbind(vm_a, bond);
@@ -262,8 +264,8 @@ static void the_last_unbind_works_on_a_failed_device(void **state)
     assert_int_equal(call(vm_a, HC_IOPF_DISABLE, 0, 0, 0, NULL), HV_OK);
 }
 
-/* The cost of a bind does not depend on how many there are: as many pages for the last thousand as for
- * the second, every look-up short, and nothing attached but what is asked. */
+/* The cost of a bind does not depend on how many there are: as many pages for the last thousand as
+ * for the second, every look-up short, and nothing attached but what is asked. */
 static void binding_65536_spaces_stays_flat(void **state)
 {
     enum { ALL = 65536, BATCH = 4096 };
@@ -271,16 +273,16 @@ static void binding_65536_spaces_stays_flat(void **state)
     uint64_t pages[ALL / BATCH + 1];
 
     (void)state;
-    /* Roots are pages of the guest: with 64 MiB each of its 16,384 pages serves in turn, one space a page;
-     * so RAM for this test is larger. */
+    /* Roots are pages of the guest: with 64 MiB each of its 16,384 pages serves in turn, one space
+     * a page; so RAM for this test is larger. */
     vm_a->ram[1] = (struct vm_ram){ GPADDR(VM_RAM_HIGH), platform_ram(512ull << 20), 512ull << 20 };
     event_ring(vm_a, 256);
     iopf_on(vm_a, 0);
     pages[0] = pages_used();
     for (unsigned i = 0; i < ALL; i++) {
         uint64_t value;
-        assert_int_equal(
-            try_bind(vm_a, 0, VM_RAM_HIGH + i * PAGE_SIZE, HC_PASID_ANY, 0, &value), HV_OK);
+        assert_int_equal(try_bind(vm_a, 0, VM_RAM_HIGH + i * PAGE_SIZE, HC_PASID_ANY, 0, &value),
+                         HV_OK);
         assert_int_equal(value >> 32, i + 1);
         bonds[i] = (uint32_t)value;
         if ((i + 1) % BATCH == 0)
@@ -363,7 +365,8 @@ static void unbind_blocks_drains_and_answers(void **state)
     unbind(vm_a, bond);
     fake.drain = NULL;
     assert_int_equal(fake.blocks, 1);
-    assert_int_equal(fake.answers, 2); /* the open one, and the late one; once each, INVALID, sent */
+    assert_int_equal(fake.answers,
+                     2); /* the open one, and the late one; once each, INVALID, sent */
     for (unsigned i = 0; i < 2; i++) {
         assert_int_equal(fake.answer[i].last.group, 2 + i);
         assert_false(fake.answer[i].success);
@@ -372,8 +375,8 @@ static void unbind_blocks_drains_and_answers(void **state)
     assert_int_equal(vm_a->rings->open, 0);
 }
 
-/* At the end of a VM everything goes, in whatever state it is; the fake panics if a second stage goes
- * before its targets, abi_check if anything is left. */
+/* At the end of a VM everything goes, in whatever state it is; the fake panics if a second stage
+ * goes before its targets, abi_check if anything is left. */
 static void the_end_of_a_vm_takes_everything(void **state)
 {
     (void)state;

@@ -94,8 +94,10 @@ static void what_was_moved_and_invalidated_is_seen(void **state)
     for (unsigned way = 0; way < 4; way++) {
         for (unsigned i = 0; i < PAGES; i++) {
             bed_map(root, VA + 2 * i * PAGE_SIZE, 0x30000 + way * 0x1000);
-            assert_int_equal(read_through_tlb(BED_A, VA + 2 * i * PAGE_SIZE), 0x30001 + way * 0x1000);
-            assert_int_equal(read_through_tlb(BED_B, VA + 2 * i * PAGE_SIZE), 0x30001 + way * 0x1000);
+            assert_int_equal(read_through_tlb(BED_A, VA + 2 * i * PAGE_SIZE),
+                             0x30001 + way * 0x1000);
+            assert_int_equal(read_through_tlb(BED_B, VA + 2 * i * PAGE_SIZE),
+                             0x30001 + way * 0x1000);
         }
         for (unsigned i = 0; i < PAGES; i++) {
             struct hc_invalidate in = {
@@ -107,7 +109,8 @@ static void what_was_moved_and_invalidated_is_seen(void **state)
                 .bytes = way == 3 ? 0 : PAGE_SIZE,
             };
             bed_map(root, VA + 2 * i * PAGE_SIZE, 0x40000);
-            assert_int_equal(read_through_tlb(BED_A, VA + 2 * i * PAGE_SIZE), 0x30001 + way * 0x1000);
+            assert_int_equal(read_through_tlb(BED_A, VA + 2 * i * PAGE_SIZE),
+                             0x30001 + way * 0x1000);
             if (way == 0) {
                 assert_int_equal(call_with(vm, HC_INVALIDATE, in), HV_OK);
             } else if (way == 1) {
@@ -121,7 +124,8 @@ static void what_was_moved_and_invalidated_is_seen(void **state)
                 assert_int_equal(call_with(vm, HC_INVALIDATE, in), HV_OK);
             }
         }
-        struct hc_invalidate_array all = { .entries = 0x300000, .count = PAGES,
+        struct hc_invalidate_array all = { .entries = 0x300000,
+                                           .count = PAGES,
                                            .entry_size = sizeof(*array) };
         if (way == 1)
             assert_int_equal(call_with(vm, HC_INVALIDATE_ARRAY, all), HV_OK);
