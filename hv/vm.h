@@ -19,7 +19,6 @@ struct device;
 struct vpci;
 struct vuart;
 struct sva;   /* spaces, bonds, second stages: hv/sva.h */
-struct iopf;  /* page-request groups: hv/iopf.h */
 struct rings; /* event and command ring: hv/rings.h */
 
 #define VM_RAM_LOW_END 0xC0000000ull /* RAM below; then device space; the rest from 4 GiB */
@@ -55,7 +54,6 @@ struct vm {
     struct vpci *vpci;
     struct vuart *vuart;
     struct sva *sva;
-    struct iopf *iopf;
     struct rings *rings;
     struct hc_stats stats; /* counters; under lock, but for exits and hypercalls (summed) */
 };
