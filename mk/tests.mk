@@ -51,8 +51,8 @@ system-built: $(B)/sluice.img $(B)/tests/device-server $(B)/tests/shim.efi $(efi
 # Both print "N passed, N failed" last.
 system := python3 tests/system/run.py --build $(B)
 
-run: system-built # boot the demonstration in QEMU; it ends by itself, exit status 0 if all checks held
-	$(Q)$(system) run
+run: system-built # boot the demonstration in QEMU (MACHINE=bochs: guests on VMX, in Bochs); it ends by itself, exit status 0 if all checks held
+	$(Q)$(system) $(if $(MACHINE),--machine $(MACHINE)) run
 
 test: tests-built system-built # all tests; the last line is "N passed, N failed"
 	$(Q)tools/test-summary --system '$(system) test $(TESTS)' $(unit)
@@ -66,7 +66,10 @@ test-model: $(filter $(B)/tests/model/%,$(unit)) # the tests of the VT-d and acc
 test-system: system-built # boot tests in QEMU; TESTS=... only those whose name contains a word of it
 	$(Q)tools/test-summary --system '$(system) test $(TESTS)'
 
+test-vmx: system-built # the same image and guests on Intel's VMX, in Bochs
+	$(Q)tools/test-summary --system '$(system) test test_vmx'
+
 bench: system-built # measure in QEMU by counting instructions; writes build/bench.txt
 	$(Q)$(system) bench
 
-.PHONY: run test test-unit test-model test-system bench tests-built system-built
+.PHONY: run test test-unit test-model test-system test-vmx bench tests-built system-built

@@ -18,8 +18,10 @@ from dataclasses import dataclass, field
 
 import qemu
 
-# Which CPU has what: docs/architecture.md. Both boot OVMF; sapphire_rapids of Bochs 3.0 does not.
-CPU_APICV = "corei7_icelake_u"
+# What hardware does of a guest's interrupts: all, posting them too; deliver; nothing. (sapphire_rapids
+# of Bochs 3.0 does not boot OVMF.)
+CPU_POSTED = "corei7_icelake_u"
+CPU_DELIVERS = "corei7_haswell_4770"
 CPU_PLAIN = "corei7_ivy_bridge_3770k"
 
 # The last line of the console, however the hypervisor or the loader ends (when-done = halt).
@@ -43,7 +45,7 @@ clock: sync=none
 @dataclass
 class Machine:
     image: str                    # disk image; it is never written
-    cpu: str = CPU_APICV
+    cpu: str = CPU_POSTED
     cpus: int = 1
     memory: int = 256             # MiB
     ips: int = 100000000          # instructions in an emulated second
@@ -123,7 +125,7 @@ def main():
     if len(sys.argv) < 2:
         sys.exit("usage: bochs.py IMAGE [CPUS [MODEL]]")
     result = run(Machine(image=sys.argv[1], timeout=300, cpus=int((sys.argv[2:] or [1])[0]),
-                         cpu=(sys.argv[3:] or [CPU_APICV])[0],
+                         cpu=(sys.argv[3:] or [CPU_POSTED])[0],
                          on_line=lambda line: print(line, flush=True)))
     if not result.ended:
         print(result.log[-4000:], file=sys.stderr)

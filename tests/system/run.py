@@ -141,9 +141,13 @@ def main():
     sys.stdout.reconfigure(line_buffering=True)
     args = argparse.ArgumentParser()
     args.add_argument("--build", default="build")
+    args.add_argument("--machine", choices=["qemu", "bochs"], default="qemu")
     args.add_argument("command", choices=["run", "test", "bench"])
     args.add_argument("patterns", nargs="*")
     args = args.parse_args()
+    if args.command == "run" and args.machine == "bochs":
+        import run_bochs
+        return run_bochs.main(args.build)
     if args.command == "run":
         return command_run(args.build)
     if args.command == "test":

@@ -5,6 +5,7 @@ import re
 import subprocess
 import tempfile
 
+import bochs
 import qemu
 
 # "[   0.123456] area: text" of the hypervisor, "[alpha] text" of a guest.
@@ -90,3 +91,11 @@ def boot(build, config=None, extra=(), **machine):
         image = f"{directory}/sluice.img"
         make_image(build, image, config, extra)
         return qemu.run(qemu.Machine(build=build, image=image, **machine))
+
+
+def boot_bochs(build, config, **machine):
+    """The same on Bochs. Further arguments are bochs.Machine's."""
+    with tempfile.TemporaryDirectory(prefix="sluice-image-") as directory:
+        image = f"{directory}/sluice.img"
+        make_image(build, image, config)
+        return bochs.run(bochs.Machine(image=image, **machine))
