@@ -35,12 +35,20 @@ struct iommu_caps {
     bool first_stage_1g;
     uint8_t second_stage_levels; /* levels to build second-stage tables with */
     uint8_t second_stage_large;  /* as struct pt.large */
-    uint8_t input_bits;          /* guest-physical width a second stage can take */
+    uint8_t second_stage_depths; /* what it could walk as well; bit n: n + 3 levels */
+    uint8_t input_bits;          /* width of the addresses that a second stage can take */
     bool interrupts;             /* irq_map works */
     bool coherent_tables;        /* paging structures are snooped */
     bool caching_mode; /* what is not mapped may be cached: added second-stage mappings need
                           stage2_changed too */
     const struct pt_format *second_stage_format;
+};
+
+/* Addresses that are not translated for a function, or not freely: interrupt messages, firmware's
+ * own. */
+#define IOMMU_RESERVED_MAX 8u
+struct iommu_reserved {
+    uint64_t first, last;
 };
 
 /* A function behind a unit. The driver fills the second half. */
@@ -54,7 +62,9 @@ struct iommu_device {
     bool ats, pri;             /* the function and the unit can */
     bool pri_pasid_required;   /* page-group responses carry a PASID */
     uint16_t pri_capacity;     /* outstanding requests the function could have */
-    bool failed;               /* hardware error: BLOCKED for good */
+    uint8_t nreserved;
+    struct iommu_reserved reserved[IOMMU_RESERVED_MAX]; /* page aligned */
+    bool failed; /* hardware error: BLOCKED for good */
     struct vtd_device *driver; /* the driver's own */
 };
 
