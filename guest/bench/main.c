@@ -177,8 +177,9 @@ static uint64_t forward(uint64_t base, volatile struct accel_completion *records
         records[i].status = 0;
         accel_submit(&accel, &d);
     }
+    begin = rdtsc(); /* it may come before the next instruction */
     accel_hold(&accel, false);
-    for (uint64_t start = begin = rdtsc(), before = 0;; begin += took, before = took) {
+    for (uint64_t start = begin, before = 0;; begin += took, before = took) {
         uint32_t waiting = events.header->producer - events.header->consumer;
 
         took = rdtsc() - begin;
