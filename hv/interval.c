@@ -1,0 +1,217 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * An AVL tree without parent links: a change notes the way down and mends it on the way up. Each
+ * node knows the gap before itself. A node is linked and unlinked at the bottom, so the one behind
+ * it, whose gap changes as well, lies on that way.
+ */
+#include "hv/interval.h"
+
+#include "hv/log.h"
+
+/* Of 2^32 nodes: 1.44 * 32, and one below. */
+#define DEPTH_MAX 48u
+
+static uint32_t height(const struct interval *n)
+{
+    return n ? n->height : 0;
+}
+
+static uint64_t gap(const struct interval *n)
+{
+    return n ? n->gap : 0;
+}
+
+static uint64_t bytes_of(const struct interval *n)
+{
+    return n->last - n->first + 1;
+}
+
+static void update(struct interval *n)
+{
+    const uint32_t l = height(n->left), r = height(n->right);
+    uint64_t most = n->before;
+
+    most = gap(n->left) > most ? gap(n->left) : most;
+    n->gap = gap(n->right) > most ? gap(n->right) : most;
+    n->height = (l > r ? l : r) + 1;
+}
+
+static struct interval *rotate_right(struct interval *n)
+{
+    struct interval *up = n->left;
+
+    n->left = up->right;
+    up->right = n;
+    update(n);
+    return up;
+}
+
+static struct interval *rotate_left(struct interval *n)
+{
+    struct interval *up = n->right;
+
+    n->right = up->left;
+    up->left = n;
+    update(n);
+    return up;
+}
+
+static void mend(struct interval **link)
+{
+    struct interval *n = *link;
+    const uint32_t l = height(n->left), r = height(n->right);
+
+    if (l > r + 1) {
+        if (height(n->left->left) < height(n->left->right))
+            n->left = rotate_left(n->left);
+        *link = rotate_right(n);
+    } else if (r > l + 1) {
+        if (height(n->right->right) < height(n->right->left))
+            n->right = rotate_right(n->right);
+        *link = rotate_left(n);
+    }
+    update(*link);
+}
+
+void interval_insert(struct interval_set *set, struct interval *node)
+{
+    struct interval **way[DEPTH_MAX], **link = &set->root;
+    const struct interval *below = NULL;
+    struct interval *above = NULL;
+    unsigned depth = 0;
+
+    while (*link) {
+        struct interval *n = *link;
+        way[depth++] = link;
+        if (node->first < n->first) {
+            above = n;
+            link = &n->left;
+        } else {
+            below = n;
+            link = &n->right;
+        }
+    }
+    hv_assert(!below || below->last < node->first);
+    hv_assert(!above || node->last < above->first);
+    node->before = node->first - (below ? below->last + 1 : 0);
+    if (above)
+        above->before = above->first - node->last - 1;
+    node->left = node->right = NULL;
+    update(node);
+    *link = node;
+    set->count++;
+    while (depth--)
+        mend(way[depth]);
+}
+
+void interval_remove(struct interval_set *set, struct interval *node)
+{
+    struct interval **way[DEPTH_MAX], **link = &set->root, *above = NULL;
+    unsigned depth = 0;
+
+    while (*link != node) {
+        struct interval *n = *link;
+        way[depth++] = link;
+        if (node->first < n->first) {
+            above = n;
+            link = &n->left;
+        } else {
+            link = &n->right;
+        }
+    }
+    if (!node->right) {
+        *link = node->left;
+        if (above)
+            above->before += node->before + bytes_of(node);
+        if (*link)
+            way[depth++] = link;
+    } else {
+        /* The next one takes its place. */
+        unsigned here = depth;
+        struct interval **low = &node->right;
+        way[depth++] = link;
+        while ((*low)->left) {
+            way[depth++] = low;
+            low = &(*low)->left;
+        }
+        struct interval *next = *low;
+        next->before += node->before + bytes_of(node);
+        *low = next->right;
+        next->left = node->left;
+        next->right = node->right;
+        *link = next;
+        if (depth > here + 1)
+            way[here + 1] = &next->right;
+    }
+    set->count--;
+    while (depth--)
+        mend(way[depth]);
+}
+
+struct interval *interval_from(const struct interval_set *set, uint64_t address)
+{
+    struct interval *n = set->root, *best = NULL;
+
+    while (n) {
+        if (n->last >= address) {
+            best = n;
+            n = n->left;
+        } else {
+            n = n->right;
+        }
+    }
+    return best;
+}
+
+struct interval *interval_next(const struct interval_set *set, const struct interval *node)
+{
+    return node->last == UINT64_MAX ? NULL : interval_from(set, node->last + 1);
+}
+
+/* The lowest one that begins behind @address with @bytes free before it. Below a node that lies
+ * behind
+ * @address as a whole, `gap` tells the truth; so only the way to @address is walked in vain. */
+static const struct interval *with_gap(const struct interval *n, uint64_t address, uint64_t bytes)
+{
+    while (n && n->gap >= bytes) {
+        if (n->first > address) {
+            const struct interval *found = with_gap(n->left, address, bytes);
+            if (found)
+                return found;
+            if (n->before >= bytes)
+                return n;
+        }
+        n = n->right;
+    }
+    return NULL;
+}
+
+static bool fits(uint64_t first, uint64_t last, uint64_t bytes)
+{
+    return first <= last && last - first >= bytes - 1;
+}
+
+bool interval_gap(const struct interval_set *set, uint64_t first, uint64_t last, uint64_t bytes,
+                  uint64_t *start)
+{
+    const struct interval *n = interval_from(set, first);
+
+    if (n && n->first > first) { /* the gap that holds @first counts from there */
+        *start = first;
+        if (fits(first, n->first - 1 < last ? n->first - 1 : last, bytes))
+            return true;
+    }
+    if (!n) {
+        *start = first;
+        return fits(first, last, bytes);
+    }
+    n = with_gap(set->root, n->first, bytes);
+    if (n) {
+        *start = n->first - n->before;
+        return fits(*start, n->first - 1 < last ? n->first - 1 : last, bytes);
+    }
+    for (n = set->root; n->right;)
+        n = n->right;
+    *start = n->last + 1;
+    return n->last != UINT64_MAX && fits(*start, last, bytes);
+}

@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * An ordered set of intervals that do not overlap, and the gaps between them: the addresses of an
+ * IOAS (hv/iova.h). Every operation costs the logarithm of their number. Nodes are the caller's, 64
+ * bytes each, so that a VM pays for its own. Lock: the owner's.
+ */
+#ifndef HV_INTERVAL_H
+#define HV_INTERVAL_H
+
+#include "hv/types.h"
+
+struct interval {
+    struct interval *left, *right;
+    uint64_t first, last; /* inclusive; fixed while it is in a set */
+    uint64_t before;      /* free bytes between the one before it (or 0) and itself */
+    uint64_t gap;         /* the largest `before` of this one and all below it in the tree */
+    uint64_t value;       /* the caller's, these two */
+    uint32_t flags;
+    uint32_t height;
+};
+static_assert(sizeof(struct interval) == 64);
+
+struct interval_set {
+    struct interval *root;
+    uint32_t count;
+};
+
+/* @node: first and last are set, and overlap none of the set. */
+void interval_insert(struct interval_set *set, struct interval *node);
+/* @node is in the set. */
+void interval_remove(struct interval_set *set, struct interval *node);
+/* The lowest one that ends at or behind @address: it holds it, or is the next. NULL: none. */
+struct interval *interval_from(const struct interval_set *set, uint64_t address);
+/* The one behind @node. NULL: none. */
+struct interval *interval_next(const struct interval_set *set, const struct interval *node);
+/* The lowest run of at least @bytes free ones within [@first, @last]. False: there is none.
+ * @bytes is not 0. */
+bool interval_gap(const struct interval_set *set, uint64_t first, uint64_t last, uint64_t bytes,
+                  uint64_t *start);
+
+#endif
