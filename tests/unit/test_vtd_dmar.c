@@ -117,12 +117,43 @@ static void other_structures_are_skipped(void **state)
     unit(0xfed90000, 1, 0);
     for (unsigned i = 0; i < ARRAY_SIZE(types); i++) {
         platform_put(table, (unsigned)length, 2, types[i]);
-        platform_put(table, (unsigned)length + 2, 2, 32);
-        length += 32;
+        platform_put(table, (unsigned)length + 2, 2, 24);
+        length += 24;
     }
     assert_int_equal(parse(), HV_OK);
     assert_int_equal(dmar.nunits, 1);
     assert_true(platform_logged("RMRR"));
+}
+
+/* Firmware's memory is kept out of its own functions' address spaces, and interrupts out of all. */
+static void reserved_memory_belongs_to_its_functions(void **state)
+{
+    struct iommu_device dev = { .rid = 0x0308 };
+
+    (void)state;
+    begin();
+    unit(0xfed90000, 1, 0);
+    size_t at = length;
+    platform_put(table, (unsigned)at, 2, 1);
+    platform_put(table, (unsigned)at + 2, 2, 24);
+    platform_put(table, (unsigned)at + 8, 8, 0x7f000000);
+    platform_put(table, (unsigned)at + 16, 8, 0x7f2fffff);
+    length += 24;
+    scope(at, 1, 3, 1, (const uint8_t[]){ 1, 0 });
+    assert_int_equal(parse(), HV_OK);
+    assert_int_equal(vtd_dmar_reserve(&dmar, &dev), HV_OK);
+    assert_int_equal(dev.nreserved, 2);
+    assert_true(dev.reserved[0].first == 0xfee00000 && dev.reserved[0].last == 0xfeefffff);
+    assert_true(dev.reserved[1].first == 0x7f000000 && dev.reserved[1].last == 0x7f2fffff);
+    dev.rid = 0x0309;
+    assert_int_equal(vtd_dmar_reserve(&dmar, &dev), HV_OK);
+    assert_int_equal(dev.nreserved, 1);
+
+    platform_put(table, (unsigned)at + 16, 8, 0x7effffff); /* ends before it begins */
+    assert_int_equal(parse(), HV_EINVAL);
+    platform_put(table, (unsigned)at + 16, 8, 0x7f2fffff);
+    table[at + 25] = 6; /* a scope too short for a path */
+    assert_int_equal(parse(), HV_EINVAL);
 }
 
 static void bad_tables_are_refused(void **state)
@@ -247,6 +278,7 @@ int main(void)
         platform_test(scopes_find_their_unit),
         platform_test(without_a_unit_for_all_the_rest_has_none),
         platform_test(other_structures_are_skipped),
+        platform_test(reserved_memory_belongs_to_its_functions),
         platform_test(bad_tables_are_refused),
         platform_test(paths_that_lead_nowhere),
         platform_test(mutations),

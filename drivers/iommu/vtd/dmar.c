@@ -132,14 +132,46 @@ static enum hv_status unit_add(struct dmar *d, const struct cursor *c, size_t le
     return claim(d, 0, 0xffff, index);
 }
 
-/* Reserved memory: nothing is mapped for it. Its devices are BLOCKED like all others until
+/* Reserved memory (8.4): nothing is mapped for it. Its devices are BLOCKED like all others until
  * attached. */
-static enum hv_status reserved_tell(const struct cursor *c, size_t length)
+static enum hv_status reserved_add(struct dmar *d, const struct cursor *c, size_t length)
 {
     if (length < 24)
         return bad("short RMRR", c->at);
+    struct iommu_reserved range = { get(c, 8, 8) & ~PAGE_MASK, get(c, 16, 8) | PAGE_MASK };
+    if (range.last < range.first)
+        return bad("RMRR limit", c->at);
     log_warn("vtd", "RMRR %#lx-%#lx not mapped: its device's DMA there is blocked",
-             (unsigned long)get(c, 8, 8), (unsigned long)get(c, 16, 8));
+             (unsigned long)range.first, (unsigned long)range.last);
+    struct cursor scope = { c->table, c->at + 24, c->at + length };
+    while (scope.at < scope.end && !get(c, 6, 2)) {
+        size_t size = scope.end - scope.at >= 8 ? get(&scope, 1, 1) : 0;
+        if (size < 8 || size % 2 || size > scope.end - scope.at)
+            return bad("device scope length", scope.at);
+        rid_t rid;
+        if (walk(&scope, size, &rid)) {
+            if (d->nreserved == DMAR_RESERVED_MAX) {
+                log_error("vtd", "DMAR table: more than %u RMRR scopes", DMAR_RESERVED_MAX);
+                return HV_ENOTSUP;
+            }
+            d->reserved[d->nreserved++] = (struct dmar_reserved){ rid, range };
+        }
+        scope.at += size;
+    }
+    return HV_OK;
+}
+
+enum hv_status vtd_dmar_reserve(const struct dmar *d, struct iommu_device *dev)
+{
+    dev->nreserved = 0;
+    dev->reserved[dev->nreserved++] = (struct iommu_reserved){ 0xfee00000, 0xfeefffff };
+    for (unsigned i = 0; i < d->nreserved; i++) {
+        if (d->reserved[i].rid != dev->rid)
+            continue;
+        if (dev->nreserved == IOMMU_RESERVED_MAX)
+            return HV_ENOTSUP;
+        dev->reserved[dev->nreserved++] = d->reserved[i].range;
+    }
     return HV_OK;
 }
 
@@ -168,7 +200,7 @@ enum hv_status vtd_dmar_parse(const void *table, size_t length, struct dmar *out
             return bad("structure length", c.at);
         unsigned type = (unsigned)get(&c, 0, 2);
         enum hv_status status = type == TYPE_DRHD   ? unit_add(out, &c, size)
-                                : type == TYPE_RMRR ? reserved_tell(&c, size)
+                                : type == TYPE_RMRR ? reserved_add(out, &c, size)
                                                     : HV_OK;
         if (status)
             return status;

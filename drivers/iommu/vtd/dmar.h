@@ -22,11 +22,20 @@ struct dmar_claim {
     uint8_t unit;
 };
 
+/* Memory that firmware lets a function use (RMRR). */
+#define DMAR_RESERVED_MAX 64u
+struct dmar_reserved {
+    rid_t rid;
+    struct iommu_reserved range;
+};
+
 struct dmar {
     struct dmar_unit unit[IOMMU_UNITS_MAX];
     unsigned nunits;
     struct dmar_claim claim[DMAR_CLAIMS_MAX];
     unsigned nclaims;
+    struct dmar_reserved reserved[DMAR_RESERVED_MAX];
+    unsigned nreserved;
 };
 
 /* @return HV_OK; HV_ENODEV no table or no unit in it; HV_EINVAL what cannot be right; HV_ENOTSUP
@@ -34,5 +43,8 @@ struct dmar {
 enum hv_status vtd_dmar_parse(const void *table, size_t length, struct dmar *out);
 /* Index of the unit in front of @rid (segment 0), or -1. */
 int vtd_dmar_unit_of(const struct dmar *dmar, rid_t rid);
+/* Fill in what is reserved for a function: the interrupt range (3.14) and its RMRRs. HV_ENOTSUP:
+ * more than there is room for. */
+enum hv_status vtd_dmar_reserve(const struct dmar *dmar, struct iommu_device *dev);
 
 #endif

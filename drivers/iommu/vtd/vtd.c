@@ -58,6 +58,12 @@ static struct iommu_unit *vtd_unit_of(rid_t rid)
     return index < 0 ? NULL : vtd_unit((unsigned)index);
 }
 
+static enum hv_status vtd_add(struct iommu_device *dev)
+{
+    enum hv_status status = vtd_dmar_reserve(&dmar, dev);
+    return status ? status : vtd_device_add(dev);
+}
+
 static uint32_t vtd_page_requests_free(const struct iommu_unit *unit)
 {
     return unit->prq.ring ? PRQ_ENTRIES - 1 - unit->prq.promised : 0;
@@ -77,7 +83,7 @@ const struct iommu_ops iommu_vtd = {
     .unit = vtd_unit,
     .caps = vtd_caps,
     .unit_of = vtd_unit_of,
-    .device_add = vtd_device_add,
+    .device_add = vtd_add,
     .device_remove = vtd_device_remove,
     .stage2_create = vtd_stage2_create,
     .stage2_destroy = vtd_stage2_destroy,
