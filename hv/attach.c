@@ -9,6 +9,7 @@
 #include "hv/device.h"
 #include "hv/guest_memory.h"
 #include "hv/hypercall.h"
+#include "hv/ioas.h"
 
 /* HC_PASID_NONE, or a number that the device can carry; 0 is what the unit uses for the RID. */
 static enum hv_status check_pasid(const struct device *device, uint32_t pasid)
@@ -71,9 +72,13 @@ enum hv_status attach_hc(struct vm *vm, const void *arg, uint64_t *)
     enum hv_status status = check_pasid(device, in->pasid);
     if (status != HV_OK)
         return status;
-    if (in->domain == HC_DOMAIN_PAGING)
-        return HV_ENOTSUP;
-    if (in->domain == HC_DOMAIN_NESTED) {
+    if (in->domain == HC_DOMAIN_PAGING) {
+        if (in->levels)
+            return HV_EINVAL;
+        if (!ioas_find(vm, in->root))
+            return HV_ENOENT;
+        spec.root = GPADDR(in->root);
+    } else if (in->domain == HC_DOMAIN_NESTED) {
         status = attach_check_root(device, in->root, in->levels);
         if (status != HV_OK)
             return status;

@@ -165,7 +165,7 @@ static void discard(struct bond *bond, bool known)
         device->bonds--;
         device->iopf_bonds -= bond->iopf;
     }
-    domain_put(space, bond->domain);
+    domain_put(space, device, bond->domain, false);
     slab_free(&sva->objects, bond);
     if (!space->bonds)
         space_free(space, known);
@@ -237,7 +237,7 @@ fail_entered:
         lock_drop(&vm->rings->events);
     }
 fail_domain:
-    domain_put(space, bond->domain);
+    domain_put(space, device, bond->domain, true);
 fail_space:
     if (new_space)
         slab_free(&sva->objects, space);

@@ -22,13 +22,13 @@ struct device;
 struct vm;
 
 struct space {
-    gpaddr_t root;      /* NESTED */
+    gpaddr_t root;      /* NESTED; PAGING: handle of the IOAS */
     struct bond *bonds; /* each device at most once */
     struct domain *domains;
     struct space *next; /* SVA spaces whose roots share a slot of sva.roots */
     struct vm *vm;
     uint32_t pasid; /* PASID_RID: a RID's own */
-    uint8_t kind;   /* hc_domain: IDENTITY or NESTED */
+    uint8_t kind;   /* hc_domain, but BLOCKED */
     uint8_t levels;
     bool sva; /* the one SVA space of its root, in sva.roots */
 };
@@ -53,6 +53,7 @@ static_assert(sizeof(struct bond) <= SLAB_OBJECT);
 struct sva {
     struct idmap pasids;  /* to struct space */
     struct idmap handles; /* low 20 bits of a bond handle to struct bond */
+    struct idmap ioases;  /* low 20 bits of a handle to struct ioas */
     struct idmap roots;   /* low 20 bits of a root's page number to a list of SVA spaces */
     struct slab objects;  /* spaces, bonds, domains */
     struct second_stage *second[IOMMU_UNITS_MAX];

@@ -5,6 +5,7 @@
 
 #include "hv/bond.h"
 #include "hv/device.h"
+#include "hv/ioas.h"
 #include "hv/log.h"
 
 /* Map the VM's RAM, as large as the unit allows. */
@@ -75,7 +76,7 @@ void domain_end(struct vm *vm)
 
 static bool fits(const struct domain *domain, const struct device *device)
 {
-    return domain->second->hw.unit == device->io.unit;
+    return domain->stage2->unit == device->io.unit;
 }
 
 static enum hv_status check_unit(const struct space *space, const struct device *device)
@@ -89,12 +90,33 @@ static enum hv_status check_unit(const struct space *space, const struct device 
     return HV_OK;
 }
 
-enum hv_status domain_get(struct space *space, struct device *device, struct domain **out)
+/* What the domain is made of. An IOAS counts each device. */
+static enum hv_status choose(const struct space *space, const struct device *device,
+                             struct domain *d)
 {
     enum hv_status status = check_unit(space, device);
+
+    *d = (struct domain){ .users = 1 };
+    if (status != HV_OK)
+        return status;
+    if (space->kind != HC_DOMAIN_PAGING) {
+        d->stage2 = &space->vm->sva->second[device->caps->index]->hw;
+        return HV_OK;
+    }
+    d->ioas = ioas_find(space->vm, space->root.v);
+    status = ioas_attach(d->ioas, device, &d->ioas_unit);
+    if (status == HV_OK)
+        d->stage2 = &d->ioas_unit->hw;
+    return status;
+}
+
+enum hv_status domain_get(struct space *space, struct device *device, struct domain **out)
+{
     struct slab *objects = &space->vm->sva->objects;
+    struct domain made;
     void *object;
 
+    enum hv_status status = choose(space, device, &made);
     if (status != HV_OK)
         return status;
     for (struct domain *d = space->domains; d; d = d->next) {
@@ -106,18 +128,24 @@ enum hv_status domain_get(struct space *space, struct device *device, struct dom
     }
     status = slab_alloc(objects, &object);
     if (status != HV_OK)
-        return status;
+        goto fail;
     struct domain *d = object;
-    d->second = space->vm->sva->second[device->caps->index];
-    d->users = 1;
+    *d = made;
     d->next = space->domains;
     space->domains = d;
     *out = d;
     return HV_OK;
+
+fail:
+    if (made.ioas)
+        ioas_detach(made.ioas, device, made.ioas_unit, true);
+    return status;
 }
 
-void domain_put(struct space *space, struct domain *domain)
+void domain_put(struct space *space, const struct device *device, struct domain *domain, bool undo)
 {
+    if (domain->ioas)
+        ioas_detach(domain->ioas, device, domain->ioas_unit, undo);
     if (--domain->users)
         return;
     struct domain **link = &space->domains;
@@ -131,7 +159,7 @@ struct iommu_target domain_target(const struct space *space, const struct domain
 {
     return (struct iommu_target){
         .kind = space->kind == HC_DOMAIN_NESTED ? IOMMU_NESTED : IOMMU_SECOND_STAGE,
-        .stage2 = &domain->second->hw,
+        .stage2 = domain->stage2,
         .root = space->root,
         .levels = space->levels,
     };

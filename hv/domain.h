@@ -20,10 +20,15 @@ struct second_stage {
     struct iommu_stage2 hw;
 };
 
+struct ioas;
+struct ioas_unit;
+
 struct domain {
-    struct domain *next;         /* of the same space */
-    struct second_stage *second; /* the VM's on this unit */
-    uint32_t users;              /* bonds */
+    struct domain *next;               /* of the same space */
+    const struct iommu_stage2 *stage2; /* the VM's on this unit, or the IOAS's */
+    struct ioas *ioas;                 /* PAGING */
+    struct ioas_unit *ioas_unit;
+    uint32_t users; /* bonds */
 };
 
 /* Build the second stage of the device's unit, if it is the VM's first there. The VM's RAM is
@@ -33,8 +38,9 @@ enum hv_status domain_prepare(struct device *device);
  *  @return HV_ENOTSUP the unit cannot (kind, levels); HV_EQUOTA, HV_ENOMEM. Nothing has changed
  * then. Lock: the VM's. */
 enum hv_status domain_get(struct space *space, struct device *device, struct domain **out);
-/* One user less; the last one frees it. No target may use it any more. Lock: the VM's. */
-void domain_put(struct space *space, struct domain *domain);
+/* One user, @device, less; the last one frees it. No target of it may use it any more. @undo: it
+ * never did. Lock: the VM's. */
+void domain_put(struct space *space, const struct device *device, struct domain *domain, bool undo);
 /* What to ask of the driver. */
 struct iommu_target domain_target(const struct space *space, const struct domain *domain);
 /* Free the VM's second stages; nothing is attached any more. */

@@ -20,11 +20,6 @@ static enum hv_status shutdown(struct vm *vm, const void *arg, uint64_t *)
     return HV_OK;
 }
 
-static enum hv_status not_yet(struct vm *, const void *, uint64_t *)
-{
-    return HV_ENOTSUP;
-}
-
 const struct hc_entry hypercall_table[HC_NUMBERS] = {
 #define REGISTERS           0, 0
 #define STRUCT(type, first) sizeof(struct type), first
@@ -46,13 +41,14 @@ const struct hc_entry hypercall_table[HC_NUMBERS] = {
     [HC_EVENT_RING] = { rings_hc_event, STRUCT(hc_ring_setup, 32), HC_LOCKED },
     [HC_COMMAND_RING] = { rings_hc_command, STRUCT(hc_ring_setup, 32), HC_LOCKED },
     [HC_DOORBELL] = { rings_hc_doorbell, REGISTERS, HC_LOCKED },
-    [HC_IOAS_CREATE] = { not_yet, REGISTERS, 0 },
-    [HC_IOAS_DESTROY] = { not_yet, REGISTERS, 0 },
-    [HC_IOAS_MAP] = { not_yet, REGISTERS, 0 },
-    [HC_IOAS_UNMAP] = { not_yet, REGISTERS, 0 },
-    [HC_IOAS_COPY] = { not_yet, REGISTERS, 0 },
-    [HC_IOAS_REQUIRE_IOVA] = { not_yet, REGISTERS, 0 },
-    [HC_IOAS_RANGES] = { not_yet, REGISTERS, 0 },
+    [HC_IOAS_CREATE] = { ioas_hc_create, STRUCT(hc_ioas_create, 32), HC_LOCKED | HC_RING },
+    [HC_IOAS_DESTROY] = { ioas_hc_destroy, REGISTERS, HC_LOCKED | HC_RING },
+    [HC_IOAS_MAP] = { ioas_map_hc, STRUCT(hc_ioas_map, 40), HC_LOCKED | HC_RING },
+    [HC_IOAS_UNMAP] = { ioas_map_hc_unmap, STRUCT(hc_ioas_unmap, 32), HC_LOCKED | HC_RING },
+    [HC_IOAS_COPY] = { ioas_map_hc_copy, STRUCT(hc_ioas_copy, 40), HC_LOCKED | HC_RING },
+    [HC_IOAS_REQUIRE_IOVA] = { ioas_hc_require_iova, STRUCT(hc_ioas_ranges, 24),
+                               HC_LOCKED | HC_RING },
+    [HC_IOAS_RANGES] = { ioas_hc_ranges, STRUCT(hc_ioas_ranges, 24), HC_LOCKED | HC_RING },
 #undef STRUCT
 #undef REGISTERS
 };

@@ -439,6 +439,11 @@ static enum hv_status split(struct pt *pt, uint64_t x)
     }
 }
 
+enum hv_status pt_split(struct pt *pt, ptaddr_t at)
+{
+    return split(pt, at.v);
+}
+
 /* @n entries at @entry, in a table of @level on @path, were cleared. Unlink the table if nothing is
  * left in it, and so on upwards. The neighbours mostly tell. */
 static void prune(struct pt *pt, uint64_t *const *path, unsigned level, const uint64_t *entry,

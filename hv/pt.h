@@ -69,6 +69,10 @@ struct pt_freed {
 enum hv_status pt_unmap(struct pt *pt, ptaddr_t in, uint64_t size, struct pt_freed *freed);
 void pt_release(struct pt *pt, struct pt_freed *freed);
 
+/* Make @at a border between leaves: same mappings. After that an unmap that begins or ends there
+ * needs no page for it. HV_EQUOTA, HV_ENOMEM. */
+enum hv_status pt_split(struct pt *pt, ptaddr_t at);
+
 /** Look one address up: where @in itself goes, in a leaf of size bytes. What the format does not
  *  control is granted; PT_UC for uncached leaves. @return false: not mapped. */
 struct pt_leaf {

@@ -9,6 +9,7 @@
 #include "hv/bond.h"
 #include "hv/device.h"
 #include "hv/hypercall.h"
+#include "hv/ioas.h"
 #include "hv/log.h"
 #include "hv/rings.h"
 
@@ -29,6 +30,7 @@ enum hv_status sva_create(struct vm *vm)
         return status;
     vm->sva = page;
     vm->sva->pasids.quota = vm->sva->handles.quota = vm->sva->roots.quota = &vm->quota;
+    vm->sva->ioases.quota = &vm->quota;
     objects(vm)->quota = &vm->quota;
     return HV_OK;
 }
@@ -48,6 +50,7 @@ void sva_end(struct vm *vm)
             bond_free(bond);
         }
     }
+    ioas_end(vm);
     domain_end(vm);
     hv_assert(objects(vm)->objects == 0);
 }

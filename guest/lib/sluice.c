@@ -39,9 +39,9 @@ enum hv_status sluice_call_struct(uint64_t number, const void *args, uint64_t *v
 const char *sluice_status_name(enum hv_status status)
 {
     static const char *const names[] = {
-        "OK",       "ENOSYS", "E2BIG",  "ENOTSUP", "EINVAL",    "E2SMALL", "EALIGN",
-        "EFAULT",   "ERANGE", "ENODEV", "ENOENT",  "EEXIST",    "EBUSY",   "EORDER",
-        "EALREADY", "EQUOTA", "ENOMEM", "ERING",   "ETIMEDOUT", "EIO",
+        "OK",     "ENOSYS", "E2BIG",     "ENOTSUP", "EINVAL", "E2SMALL", "EALIGN",    "EFAULT",
+        "ERANGE", "ENODEV", "ENOENT",    "EEXIST",  "EBUSY",  "EORDER",  "EALREADY",  "EQUOTA",
+        "ENOMEM", "ERING",  "ETIMEDOUT", "EIO",     "EAGAIN", "ENOSPC",  "EREQUIRED",
     };
     unsigned n = (unsigned)-(int)status;
 

@@ -5,9 +5,9 @@
  * VMMCALL (AMD) or VMCALL (Intel): RAX number; RDI, RSI, RDX, R10, R8 arguments. Back: RAX status
  * (hv_status, sign-extended), RDX value. All other registers are preserved. Only CPL 0 may call.
  *
- * A call marked "struct" takes RDI = guest-physical address of the structure, 8-byte aligned, whole inside
- * the VM's RAM. The first field is its size in bytes; it is copied in once. Longer than known: the tail
- * must be zero (HV_E2BIG). Addresses are guest physical, sizes bytes, pages 4 KiB.
+ * A call marked "struct" takes RDI = guest-physical address of the structure, 8-byte aligned, whole
+ * inside the VM's RAM. The first field is its size in bytes; it is copied in once. Longer than
+ * known: the tail must be zero (HV_E2BIG). Addresses are guest physical, sizes bytes, pages 4 KiB.
  */
 #ifndef SLUICE_HYPERCALL_H
 #define SLUICE_HYPERCALL_H
@@ -23,38 +23,39 @@
 #define SLUICE_CPUID_ECX  0x79486563u /* "ceHy" */
 #define SLUICE_CPUID_EDX  0x76726570u /* "perv" */
 
-enum hc_feature {               /* bits of hc_vm_info.features and CPUID 0x40000001 EBX */
-    HC_FEATURE_IOMMU = 1u << 0, /* devices sit behind a unit; attach works */
-    HC_FEATURE_NESTED = 1u << 1,
-    HC_FEATURE_IOPF = 1u << 2,
-    HC_FEATURE_PAGING = 1u << 3,
+enum hc_feature { /* bits of hc_vm_info.features and CPUID 0x40000001 EBX */
+                  HC_FEATURE_IOMMU = 1u << 0, /* devices sit behind a unit; attach works */
+                  HC_FEATURE_NESTED = 1u << 1,
+                  HC_FEATURE_IOPF = 1u << 2,
+                  HC_FEATURE_PAGING = 1u << 3,
 };
 
 enum hc_number {
-    HC_NULL = 0,          /* RDX = SLUICE_ABI_VERSION */
-    HC_VM_INFO = 1,       /* RDI = address, RSI = size of a hc_vm_info to fill; RDX = bytes written */
-    HC_SHUTDOWN = 2,      /* RDI = code, 0 = success; ends this VM, does not return */
-    HC_STATS = 3,         /* RDI = address, RSI = size of a hc_stats to fill; RDX = bytes written */
-    HC_DEVICE_INFO = 8,   /* RDI = index, RSI = address, RDX = size of a hc_device_info; RDX = bytes */
-    HC_ATTACH = 9,        /* struct hc_attach */
-    HC_SVA_BIND = 10,     /* struct hc_sva_bind; RDX = bond 31:0, PASID 63:32 */
-    HC_SVA_UNBIND = 11,   /* RDI = bond; RDX = references left */
-    HC_IOPF_ENABLE = 12,  /* RDI = device, RSI = categories; RDX = outstanding page requests allowed */
-    HC_IOPF_DISABLE = 13, /* RDI = device */
+    HC_NULL = 0,     /* RDX = SLUICE_ABI_VERSION */
+    HC_VM_INFO = 1,  /* RDI = address, RSI = size of a hc_vm_info to fill; RDX = bytes written */
+    HC_SHUTDOWN = 2, /* RDI = code, 0 = success; ends this VM, does not return */
+    HC_STATS = 3,    /* RDI = address, RSI = size of a hc_stats to fill; RDX = bytes written */
+    HC_DEVICE_INFO =
+        8,            /* RDI = index, RSI = address, RDX = size of a hc_device_info; RDX = bytes */
+    HC_ATTACH = 9,    /* struct hc_attach */
+    HC_SVA_BIND = 10, /* struct hc_sva_bind; RDX = bond 31:0, PASID 63:32 */
+    HC_SVA_UNBIND = 11, /* RDI = bond; RDX = references left */
+    HC_IOPF_ENABLE =
+        12, /* RDI = device, RSI = categories; RDX = outstanding page requests allowed */
+    HC_IOPF_DISABLE = 13,     /* RDI = device */
     HC_PAGE_RESPONSE = 14,    /* struct hc_page_response */
     HC_INVALIDATE = 15,       /* struct hc_invalidate */
     HC_INVALIDATE_ARRAY = 16, /* struct hc_invalidate_array; RDX = entries done, also on error */
     HC_EVENT_RING = 20,       /* struct hc_ring_setup; base 0 removes the ring */
     HC_COMMAND_RING = 21,     /* struct hc_ring_setup; base 0 removes the ring */
-    HC_DOORBELL = 22,         /* run the command ring until empty or 256 done; RDX = commands done */
-    /* Reserved for explicit mappings; they answer HV_ENOTSUP. */
-    HC_IOAS_CREATE = 32,
-    HC_IOAS_DESTROY = 33,
-    HC_IOAS_MAP = 34,
-    HC_IOAS_UNMAP = 35,
-    HC_IOAS_COPY = 36,
-    HC_IOAS_REQUIRE_IOVA = 37,
-    HC_IOAS_RANGES = 38,
+    HC_DOORBELL = 22,     /* run the command ring until empty or 256 done; RDX = commands done */
+    HC_IOAS_CREATE = 32,  /* struct hc_ioas_create; RDX = IOAS */
+    HC_IOAS_DESTROY = 33, /* RDI = IOAS */
+    HC_IOAS_MAP = 34,     /* struct hc_ioas_map; RDX = IO address; with FIXED: bytes done */
+    HC_IOAS_UNMAP = 35,   /* struct hc_ioas_unmap; RDX = bytes done */
+    HC_IOAS_COPY = 36,    /* struct hc_ioas_copy; RDX as for MAP, with FIXED also on error */
+    HC_IOAS_REQUIRE_IOVA = 37, /* struct hc_ioas_ranges, the list is read */
+    HC_IOAS_RANGES = 38, /* the same, written; RDX = how many there are 31:0, alignment 63:32 */
     HC_NUMBERS = 64,
 };
 
@@ -68,15 +69,16 @@ struct hc_vm_info {
     uint64_t memory; /* bytes of RAM */
     uint32_t vm, vcpus, devices, reserved;
     uint64_t table_quota, table_used; /* pages */
-    char     name[32];
+    char name[32];
 };
 
 enum hc_device_flag {
     HC_DEVICE_ATS = 1u << 0,
     HC_DEVICE_PRI = 1u << 1,
     HC_DEVICE_PASID = 1u << 2,
-    HC_DEVICE_NESTED = 1u << 3,     /* its unit walks nested: NESTED and bind work */
-    HC_DEVICE_NEEDS_IOPF = 1u << 4, /* has PRI: bind wants IOPF enabled first, see HC_BIND_NO_IOPF */
+    HC_DEVICE_NESTED = 1u << 3, /* its unit walks nested: NESTED and bind work */
+    HC_DEVICE_NEEDS_IOPF =
+        1u << 4, /* has PRI: bind wants IOPF enabled first, see HC_BIND_NO_IOPF */
     HC_DEVICE_FS_5LEVEL = 1u << 5,
     HC_DEVICE_FS_1G = 1u << 6,
 };
@@ -95,9 +97,9 @@ struct hc_device_info {
     uint32_t flags;  /* hc_device_flag */
     uint32_t unit;   /* devices with the same number share one IOMMU unit */
     uint32_t pasid_bits;
-    uint32_t page_requests; /* outstanding requests it gets with IOPF */
-    uint32_t state;         /* hc_device_state */
-    uint32_t iopf;          /* categories enabled now */
+    uint32_t page_requests;    /* outstanding requests it gets with IOPF */
+    uint32_t state;            /* hc_device_state */
+    uint32_t iopf;             /* categories enabled now */
     uint32_t first_stage_bits; /* usable width of first-stage addresses */
     uint64_t reserved[3];
 };
@@ -105,16 +107,77 @@ struct hc_device_info {
 enum hc_domain {
     HC_DOMAIN_BLOCKED = 0,
     HC_DOMAIN_IDENTITY = 1, /* DMA addresses are guest physical */
-    HC_DOMAIN_PAGING = 2,   /* an IOAS; answers HV_ENOTSUP in this version */
+    HC_DOMAIN_PAGING = 2,   /* an IOAS */
     HC_DOMAIN_NESTED = 3,   /* first-stage root of the guest over the VM's memory */
 };
 
 struct hc_attach {
-    uint32_t size, flags; /* flags 0 */
+    uint32_t size, flags;   /* flags 0 */
     uint32_t device, pasid; /* HC_PASID_NONE: the RID */
     uint32_t domain;        /* hc_domain; replaces what was there */
     uint32_t levels;        /* NESTED: 4 or 5; else 0 */
     uint64_t root;          /* NESTED: first-stage root, page aligned; PAGING: IOAS; else 0 */
+};
+
+/*
+ * IOAS: an IO address space that is filled by map and unmap. Addresses and sizes are multiples of 4
+ * KiB. One call does at most HC_IOAS_STEP bytes and 256 mappings; HV_EAGAIN tells that there is
+ * more to do.
+ */
+#define HC_IOAS_STEP         0x40000000ull
+#define HC_IOAS_REQUIRED_MAX 32u
+
+struct hc_ioas_create {
+    uint32_t size, flags; /* flags 0 */
+    uint64_t first, last; /* aperture, inclusive; 0, 0: as deep as the tables */
+    uint32_t levels;      /* wanted depth without an aperture: 3, 4 or 5; 0: 4 */
+    uint32_t reserved;
+};
+
+enum hc_ioas_map_flag { /* also of hc_ioas_copy: FIXED alone */
+                        HC_IOAS_READ = 1u << 0,
+                        HC_IOAS_WRITE = 1u << 1,
+                        HC_IOAS_UNCACHED = 1u << 2, /* cache policy; else write-back */
+                        HC_IOAS_FIXED = 1u << 3,    /* iova is meant; else it is a hint */
+                        HC_IOAS_RESERVE = 1u << 4,  /* hold the range, map nothing */
+};
+
+struct hc_ioas_map {
+    uint32_t size, flags; /* hc_ioas_map_flag */
+    uint32_t ioas, reserved;
+    uint64_t iova;
+    uint64_t gpa; /* in RAM, with all bytes; RESERVE: 0 */
+    uint64_t bytes;
+};
+
+enum hc_ioas_unmap_flag {
+    HC_IOAS_EXACT = 1u << 0,     /* refuse to split a mapping */
+    HC_IOAS_ALL = 1u << 1,       /* whatever there is; iova and bytes are 0 */
+    HC_IOAS_UNRESERVE = 1u << 2, /* reservations, instead of mappings */
+};
+
+struct hc_ioas_unmap {
+    uint32_t size, flags; /* hc_ioas_unmap_flag */
+    uint32_t ioas, reserved;
+    uint64_t iova, bytes;
+};
+
+struct hc_ioas_copy {
+    uint32_t size, flags;      /* HC_IOAS_FIXED or 0 */
+    uint32_t to, from;         /* IOASes; may be the same */
+    uint64_t to_iova;          /* as hc_ioas_map.iova */
+    uint64_t from_iova, bytes; /* mapped or reserved throughout */
+};
+
+struct hc_iova_range {
+    uint64_t first, last; /* inclusive */
+};
+
+struct hc_ioas_ranges {
+    uint32_t size, flags; /* flags 0 */
+    uint32_t ioas;
+    uint32_t count;  /* entries at ranges; REQUIRE_IOVA: 1 to HC_IOAS_REQUIRED_MAX */
+    uint64_t ranges; /* address of hc_iova_range[count], 8-byte aligned */
 };
 
 enum hc_bind_flag { HC_BIND_NO_IOPF = 1u << 0 /* the device handles its own faults */ };
@@ -161,8 +224,8 @@ struct hc_invalidate_array {
 };
 
 /*
- * Rings. base: page aligned. One header, then the entries at base + HC_RING_ENTRIES. Indices are free
- * running; index & (entries - 1) is the slot. producer - consumer never exceeds entries.
+ * Rings. base: page aligned. One header, then the entries at base + HC_RING_ENTRIES. Indices are
+ * free running; index & (entries - 1) is the slot. producer - consumer never exceeds entries.
  */
 #define HC_RING_ENTRIES 4096u
 
@@ -186,18 +249,18 @@ struct hc_ring_setup {
 
 /* Command ring slot, 64 bytes. The guest fills call and args, Sluice value, then status. */
 struct hc_command {
-    uint32_t call;     /* HC_PAGE_RESPONSE, HC_INVALIDATE, HC_ATTACH, HC_SVA_BIND; HC_SVA_UNBIND */
-    int32_t  status;   /* HC_COMMAND_PENDING by the guest; then hv_status */
-    uint64_t value;    /* what RDX would be */
-    uint64_t args[6];  /* the call's structure, or its register arguments */
+    uint32_t call;    /* PAGE_RESPONSE, INVALIDATE, ATTACH, SVA_BIND, SVA_UNBIND, IOAS_x */
+    int32_t status;   /* HC_COMMAND_PENDING by the guest; then hv_status */
+    uint64_t value;   /* what RDX would be */
+    uint64_t args[6]; /* the call's structure, or its register arguments */
 };
 #define HC_COMMAND_PENDING 1
 
 enum hc_event_type {
     HC_EVENT_PAGE_REQUEST = 1,
-    HC_EVENT_FAULT = 2,          /* a DMA of the device was refused */
-    HC_EVENT_DEVICE_FAILED = 3,  /* the device is BLOCKED after an error of hardware */
-    HC_EVENT_GROUP_EXPIRED = 4,  /* not answered in time: answered INVALID by Sluice */
+    HC_EVENT_FAULT = 2,         /* a DMA of the device was refused */
+    HC_EVENT_DEVICE_FAILED = 3, /* the device is BLOCKED after an error of hardware */
+    HC_EVENT_GROUP_EXPIRED = 4, /* not answered in time: answered INVALID by Sluice */
 };
 
 enum hc_event_flag {
@@ -210,13 +273,13 @@ enum hc_event_flag {
 
 /* Event ring slot, 64 bytes. */
 struct hc_event {
-    uint32_t type;   /* hc_event_type */
+    uint32_t type; /* hc_event_type */
     uint32_t device;
-    uint32_t pasid;  /* HC_PASID_NONE without */
-    uint32_t flags;  /* hc_event_flag */
-    uint64_t address; /* page base */
-    uint64_t cookie;  /* page request: of its group */
-    uint32_t group;   /* page request: group index */
+    uint32_t pasid;    /* HC_PASID_NONE without */
+    uint32_t flags;    /* hc_event_flag */
+    uint64_t address;  /* page base */
+    uint64_t cookie;   /* page request: of its group */
+    uint32_t group;    /* page request: group index */
     uint32_t category; /* page request: hc_iopf_category */
     uint32_t reason;   /* fault: HC_FAULT_x; device failed: hv_status */
     uint32_t detail;   /* fault: the unit's own code, for logs */

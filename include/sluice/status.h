@@ -32,6 +32,9 @@ enum HV_NODISCARD hv_status {
     HV_ERING = -17,     /* ring indices are broken; the ring is stopped until it is set again */
     HV_ETIMEDOUT = -18, /* hardware did not answer in time; the device is BLOCKED */
     HV_EIO = -19,       /* hardware reported an error; the device is BLOCKED */
+    HV_EAGAIN = -20,    /* done in part, as one call is bounded: call again for the rest */
+    HV_ENOSPC = -21,    /* no free range of IO addresses is large enough */
+    HV_EREQUIRED = -22, /* a range that was required to stay usable would not */
 };
 
 #endif

@@ -184,8 +184,9 @@ static void wrong_attaches_are_refused(void **state)
         { HV_EINVAL, { .domain = HC_DOMAIN_IDENTITY, .pasid = 5, .root = ROOT(0) } },
         { HV_EINVAL, { .domain = HC_DOMAIN_IDENTITY, .pasid = 5, .levels = 4 } },
         { HV_EINVAL, { .domain = HC_DOMAIN_BLOCKED, .pasid = 5, .root = 1 } },
-        { HV_ENOTSUP, { .domain = HC_DOMAIN_PAGING, .pasid = 5, .root = 1 } },
-        { HV_ENOTSUP, { .domain = HC_DOMAIN_PAGING, .pasid = HC_PASID_NONE } },
+        { HV_ENOENT, { .domain = HC_DOMAIN_PAGING, .pasid = 5, .root = 1 } },
+        { HV_ENOENT, { .domain = HC_DOMAIN_PAGING, .pasid = HC_PASID_NONE } },
+        { HV_EINVAL, { .domain = HC_DOMAIN_PAGING, .pasid = 5, .levels = 4 } },
     };
 
     (void)state;

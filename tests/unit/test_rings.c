@@ -398,7 +398,7 @@ static void wrong_commands_have_the_status_of_wrong_calls(void **state)
         { HC_EVENT_RING, 32, 0, HV_ENOTSUP },
         { HC_COMMAND_RING, 32, 0, HV_ENOTSUP },
         { HC_VM_INFO, 16, 0, HV_ENOTSUP },
-        { HC_IOAS_MAP, 16, 0, HV_ENOTSUP },
+        { HC_IOAS_MAP, 39, 0, HV_E2SMALL },
         { HC_PAGE_RESPONSE, 0, 0, HV_E2SMALL },
         { HC_PAGE_RESPONSE, 15, 0, HV_E2SMALL },
         { HC_ATTACH, 31, 0, HV_E2SMALL },

@@ -1,0 +1,351 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * A table is built from the mappings there are when the first unit needs it, and then follows each
+ * change. It is kept when its last user goes, so that replacing domains costs no building; but not
+ * one that is too shallow for all that the IOAS may hold once it limits nobody any more.
+ */
+#include "hv/ioas_table.h"
+
+#include "hv/device.h"
+#include "hv/ioas.h"
+#include "hv/log.h"
+#include "hv/platform.h"
+#include "hv/vm.h"
+
+#define LEVELS_MIN 3u
+#define LEVELS_MAX 5u
+#define BUILD_RUNS 1024u /* of one call */
+
+static uint64_t reach(unsigned levels)
+{
+    return (1ull << (PAGE_SHIFT + 9 * levels)) - 1;
+}
+
+/* The fewest levels that hold all addresses wanted, else the most there are; 0: none. */
+static unsigned levels_for(const struct ioas *ioas, const struct iommu_caps *caps)
+{
+    unsigned depths = caps->second_stage_depths, best = 0;
+
+    if (!caps->second_stage)
+        return 0;
+    for (unsigned levels = LEVELS_MIN; levels <= LEVELS_MAX; levels++) {
+        if (!(depths >> (levels - LEVELS_MIN) & 1))
+            continue;
+        best = levels;
+        if (reach(levels) >= ioas_end_wanted(ioas))
+            break;
+    }
+    return best;
+}
+
+uint64_t ioas_table_limit(const struct ioas *ioas, const struct iommu_caps *caps)
+{
+    unsigned levels = levels_for(ioas, caps);
+    uint64_t width = (1ull << caps->input_bits) - 1;
+
+    if (!levels)
+        return 0;
+    return reach(levels) < width ? reach(levels) : width;
+}
+
+/* --- Building ------------------------------------------------------------------------------------
+ */
+
+static paddr_t host_address(const struct ioas *ioas, uint64_t gpa, uint64_t bytes)
+{
+    const void *ram = vm_ram(ioas->vm, GPADDR(gpa), bytes);
+
+    hv_assert(ram); /* checked when it was mapped; RAM does not change */
+    return virt_to_phys(ram);
+}
+
+static unsigned perm_of(uint32_t access)
+{
+    return (access & IOVA_READ ? PT_R : 0) | (access & IOVA_WRITE ? PT_W : 0) |
+           (access & IOVA_UNCACHED ? (unsigned)PT_UC : 0);
+}
+
+static enum hv_status map_one(const struct ioas *ioas, struct ioas_table *table,
+                              struct iova_range range, uint64_t gpa, uint32_t access)
+{
+    uint64_t bytes = range.last - range.first + 1;
+
+    return pt_map(&table->pt, PTADDR(range.first), host_address(ioas, gpa, bytes), bytes,
+                  perm_of(access));
+}
+
+static bool continues(const struct interval *a, const struct interval *b)
+{
+    return b && b->first == a->last + 1 && (b->flags & IOVA_MAPPED) &&
+           b->value == a->value + (b->first - a->first) && !((a->flags ^ b->flags) & IOVA_ACCESS);
+}
+
+/* Mappings that continue each other are mapped as one, for large leaves. */
+static enum hv_status build(struct ioas *ioas, struct ioas_table *table)
+{
+    const struct interval_set *set = &ioas->iova.set;
+
+    for (unsigned runs = 0; runs < BUILD_RUNS; runs++) {
+        const struct interval *n = interval_from(set, table->built), *end = n;
+        if (!n) {
+            table->built = UINT64_MAX;
+            return HV_OK;
+        }
+        for (const struct interval *next; runs < BUILD_RUNS; end = next, runs++) {
+            next = interval_next(set, end);
+            if (!(n->flags & IOVA_MAPPED) || !continues(end, next) ||
+                next->last - n->first >= IOVA_STEP)
+                break;
+        }
+        if (n->flags & IOVA_MAPPED) {
+            enum hv_status status = map_one(ioas, table, (struct iova_range){ n->first, end->last },
+                                            n->value, n->flags & IOVA_ACCESS);
+            if (status != HV_OK)
+                return status;
+        }
+        table->built = end->last + 1;
+    }
+    return HV_EAGAIN;
+}
+
+static void table_free(struct ioas *ioas, struct ioas_table *table)
+{
+    struct ioas_table **link = &ioas->tables;
+
+    while (*link != table)
+        link = &(*link)->next;
+    *link = table->next;
+    pt_destroy(&table->pt);
+    slab_free(ioas->iova.segments, table);
+}
+
+/* 1G leaves only where there are 2M ones, as pt_create does. */
+static unsigned large_of(const struct iommu_caps *caps)
+{
+    return caps->second_stage_large & 1 ? caps->second_stage_large & 3u : 0;
+}
+
+static bool agrees(const struct ioas_table *table, const struct iommu_caps *caps, unsigned levels)
+{
+    const struct pt *pt = &table->pt;
+
+    return pt->format == caps->second_stage_format && pt->levels == levels &&
+           pt->large == large_of(caps) && pt->flush == !caps->coherent_tables;
+}
+
+static enum hv_status table_get(struct ioas *ioas, const struct iommu_caps *caps,
+                                struct ioas_table **out)
+{
+    const unsigned levels = levels_for(ioas, caps);
+    struct ioas_table *table = ioas->tables;
+    enum hv_status status = HV_OK;
+
+    if (!levels)
+        return HV_ENOTSUP;
+    while (table && !agrees(table, caps, levels))
+        table = table->next;
+    if (!table) {
+        void *object;
+        status = slab_alloc(ioas->iova.segments, &object);
+        if (status != HV_OK)
+            return status;
+        table = object;
+        status = pt_create(&table->pt, caps->second_stage_format, &ioas->vm->quota, levels,
+                           large_of(caps), !caps->coherent_tables);
+        if (status != HV_OK) {
+            slab_free(ioas->iova.segments, table);
+            return status;
+        }
+        table->next = ioas->tables;
+        ioas->tables = table;
+    }
+    *out = table;
+    if (table->built != UINT64_MAX)
+        status = build(ioas, table);
+    if (status != HV_OK && status != HV_EAGAIN)
+        table_free(ioas, table);
+    return status;
+}
+
+/* --- Units ---------------------------------------------------------------------------------------
+ */
+
+enum hv_status ioas_table_get(struct ioas *ioas, struct iommu_unit *hw, struct ioas_unit **out)
+{
+    struct ioas_table *table;
+    void *object;
+
+    for (struct ioas_unit *u = ioas->units; u; u = u->next) {
+        if (u->hw.unit == hw) {
+            *out = u;
+            return HV_OK;
+        }
+    }
+    enum hv_status status = table_get(ioas, iommu->caps(hw), &table);
+    if (status != HV_OK)
+        return status;
+    status = slab_alloc(ioas->iova.segments, &object);
+    if (status != HV_OK)
+        goto fail_table;
+    struct ioas_unit *u = object;
+    status = iommu->stage2_create(hw, &table->pt, &u->hw);
+    if (status != HV_OK)
+        goto fail_unit;
+    u->table = table;
+    u->next = ioas->units;
+    ioas->units = u;
+    table->units++;
+    *out = u;
+    return HV_OK;
+
+fail_unit:
+    slab_free(ioas->iova.segments, object);
+fail_table:
+    if (!table->units)
+        table_free(ioas, table);
+    return status;
+}
+
+void ioas_table_drop(struct ioas *ioas, struct ioas_unit *unit)
+{
+    struct ioas_table *table = unit->table;
+    struct ioas_unit **link = &ioas->units;
+
+    while (*link != unit)
+        link = &(*link)->next;
+    *link = unit->next;
+    iommu->stage2_destroy(&unit->hw);
+    slab_free(ioas->iova.segments, unit);
+    if (--table->units == 0)
+        table_free(ioas, table);
+}
+
+void ioas_table_drop_all(struct ioas *ioas)
+{
+    while (ioas->units)
+        ioas_table_drop(ioas, ioas->units);
+    while (ioas->tables) /* not finished */
+        table_free(ioas, ioas->tables);
+}
+
+/* --- Changes -------------------------------------------------------------------------------------
+ */
+
+/* In every unit that walks @table (NULL: any), whether a device uses it now or not: what one had
+ * cached before it was blocked may still be there. */
+static enum hv_status changed(struct ioas *ioas, const struct ioas_table *table,
+                              struct iova_range range)
+{
+    enum hv_status result = HV_OK;
+
+    for (struct ioas_unit *u = ioas->units; u; u = u->next) {
+        if (table && u->table != table)
+            continue;
+        enum hv_status status =
+            iommu->stage2_changed(&u->hw, GPADDR(range.first), range.last - range.first + 1);
+        if (status != HV_OK)
+            result = status;
+    }
+    return result;
+}
+
+/* A table being built has the mappings that begin below `built`. */
+static bool in_table(const struct ioas_table *table, struct iova_range range)
+{
+    return table->built == UINT64_MAX || range.first < table->built;
+}
+
+static void unmap_one(struct ioas_table *table, struct iova_range range, struct pt_freed *freed)
+{
+    enum hv_status status =
+        pt_unmap(&table->pt, PTADDR(range.first), range.last - range.first + 1, freed);
+
+    hv_assert(status == HV_OK); /* split before, or mapped as it is */
+}
+
+/* Nobody walks a table that is still being built: if it is too shallow now, it goes. */
+static void drop_shallow(struct ioas *ioas, uint64_t last)
+{
+    for (struct ioas_table *t = ioas->tables, *next; t; t = next) {
+        next = t->next;
+        if (!t->units && reach(t->pt.levels) < last)
+            table_free(ioas, t);
+    }
+}
+
+static void undo_map(struct ioas *ioas, const struct ioas_table *failed, struct iova_range range)
+{
+    for (struct ioas_table *t = ioas->tables; t != failed; t = t->next) {
+        struct pt_freed freed = { 0 };
+        if (!in_table(t, range))
+            continue;
+        unmap_one(t, range, &freed);
+        if (changed(ioas, t, range) == HV_OK) /* a device may have used it meanwhile */
+            pt_release(&t->pt, &freed);
+    }
+}
+
+enum hv_status ioas_table_map(struct ioas *ioas, struct iova_range range, uint64_t gpa,
+                              uint32_t access)
+{
+    drop_shallow(ioas, range.last);
+    for (struct ioas_table *t = ioas->tables; t; t = t->next) {
+        if (!in_table(t, range))
+            continue;
+        enum hv_status status = map_one(ioas, t, range, gpa, access);
+        if (status != HV_OK) {
+            undo_map(ioas, t, range);
+            return status;
+        }
+        if (t->built <= range.last)
+            t->built = range.last + 1;
+    }
+    for (struct ioas_unit *u = ioas->units; u; u = u->next) {
+        if (iommu->caps(u->hw.unit)->caching_mode)
+            (void)iommu->stage2_changed(&u->hw, GPADDR(range.first), range.last - range.first + 1);
+    }
+    return HV_OK;
+}
+
+/* Make both ends of @range borders in every table, so that none can fail when others are done. */
+static enum hv_status split_all(struct ioas *ioas, struct iova_range range)
+{
+    for (struct ioas_table *t = ioas->tables; t; t = t->next) {
+        enum hv_status status = pt_split(&t->pt, PTADDR(range.first));
+        if (status == HV_OK)
+            status = pt_split(&t->pt, PTADDR(range.last + 1));
+        if (status != HV_OK)
+            return status;
+    }
+    return HV_OK;
+}
+
+enum hv_status ioas_table_unmap(struct ioas *ioas, struct iova_range range, bool *done)
+{
+    struct ioas_table *t = ioas->tables;
+    struct pt_freed freed = { 0 };
+    enum hv_status status = HV_OK;
+
+    *done = false;
+    if (!t) {
+        *done = true;
+        return HV_OK;
+    }
+    if (t->next) {
+        status = split_all(ioas, range);
+        if (status != HV_OK)
+            return status;
+        for (; t->next; t = t->next)
+            unmap_one(t, range, &freed);
+    }
+    status = pt_unmap(&t->pt, PTADDR(range.first), range.last - range.first + 1, &freed);
+    if (status != HV_OK)
+        return status;
+    *done = true;
+    status = changed(ioas, NULL, range);
+    if (status == HV_OK)
+        pt_release(&t->pt, &freed); /* all tables are charged to the same quota */
+    else
+        log_error("ioas", "%s: pages of tables cannot be confirmed unused: kept", ioas->vm->name);
+    return status;
+}
