@@ -8,6 +8,7 @@
 #include "hv/bond.h"
 #include "hv/guest_memory.h"
 #include "hv/hypercall.h"
+#include "hv/interrupt.h"
 #include "hv/iopf.h"
 #include "hv/log.h"
 #include "hv/rings.h"
@@ -131,6 +132,7 @@ static void device_remove(struct device *d)
 
 void device_end(struct vm *vm)
 {
+    interrupt_end(vm);
     if (vm->rings)
         rings_end(vm);
     if (vm->sva)
@@ -177,7 +179,9 @@ static void on_fault(struct iommu_device *, const struct iommu_fault *fault)
                            .pasid = fault->pasid_present ? fault->pasid : HC_PASID_NONE,
                            .flags = (fault->write ? HC_PRQ_WRITE : HC_PRQ_READ) |
                                     (fault->pasid_present ? HC_PRQ_PASID : 0),
-                           .address = fault->address.v & ~PAGE_MASK,
+                           .address = fault->class == IOMMU_FAULT_INTERRUPT
+                                          ? fault->address.v
+                                          : fault->address.v & ~PAGE_MASK,
                            .reason = (uint32_t)fault->class,
                            .detail = fault->code,
                        });
@@ -256,6 +260,7 @@ enum hv_status device_hc_info(struct vm *vm, const void *arg, uint64_t *value)
         .state = d->io.failed ? HC_DEVICE_FAILED : HC_DEVICE_OK,
         .iopf = d->iopf,
         .first_stage_bits = d->caps->first_stage_levels & 2 ? 57 : 48,
+        .interrupts = d->caps->interrupts ? INTERRUPTS : 0,
     };
     return guest_copy_out(vm, GPADDR(reg[1]), reg[2], sizeof(info), sizeof(info), &info, value);
 }

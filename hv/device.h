@@ -5,9 +5,9 @@
  *
  * Life of what a VM holds of devices (vm.c calls, nobody else):
  *   vm_create, RAM known: rings_create, sva_create, then device_add for each function;
- *   end of the VM, no vCPU runs any more: device_end, which undoes all of it in the order delivery
- * of events, bonds, domains, spaces, PASIDs, devices with their groups, rings. It may be called
- * after any part of the above.
+ *   end of the VM, no vCPU runs any more: device_end, which undoes all of it in the order
+ * interrupts, delivery of events, bonds, domains, spaces, PASIDs, devices with their groups, rings.
+ * It may be called after any part of the above.
  */
 #ifndef HV_DEVICE_H
 #define HV_DEVICE_H
@@ -17,6 +17,7 @@
 #include "hv/vm.h"
 
 struct bond;
+struct interrupt;
 struct iopf;
 
 struct device {
@@ -33,8 +34,9 @@ struct device {
     struct iopf *groups;   /* while on */
     uint64_t generation;   /* of groups while off: what cookies were given out up to */
     /* Guarded by the VM's lock. */
-    uint32_t bonds;      /* SVA bonds */
-    uint32_t iopf_bonds; /* those that rely on page requests */
+    uint32_t bonds;               /* SVA bonds */
+    uint32_t iopf_bonds;          /* those that rely on page requests */
+    struct interrupt *interrupts; /* hv/interrupt.c: one page, once there was one */
 };
 
 extern const struct iommu_ops *iommu;           /* chosen at boot; iommu_none until then */

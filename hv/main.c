@@ -10,6 +10,7 @@
 #include "hv/acpi.h"
 #include "hv/claims.h"
 #include "hv/device.h"
+#include "hv/interrupt.h"
 #include "hv/iopf.h"
 #include "hv/log.h"
 #include "hv/pages.h"
@@ -17,7 +18,7 @@
 #include "hv/report.h"
 #include "hv/vm.h"
 
-#define TICK_US 5000u /* how late a deadline of page requests may be noticed */
+#define TICK_US 5000u /* how late a deadline of page requests, or of a silence, may be noticed */
 
 static bool reboot_when_done;
 
@@ -112,6 +113,13 @@ static void start_iommu(const struct bootinfo *boot)
     }
 }
 
+static void tick(void)
+{
+    iopf_tick();
+    for (unsigned i = 0; i < nvms; i++)
+        interrupt_tick(vms[i]);
+}
+
 static void create_vms(const struct bootinfo *boot)
 {
     unsigned devices = 0;
@@ -125,7 +133,7 @@ static void create_vms(const struct bootinfo *boot)
         devices += vm->ndevices;
     }
     if (devices)
-        platform_periodic(iopf_tick, TICK_US);
+        platform_periodic(tick, TICK_US);
 }
 
 void hv_main(const struct bootinfo *boot)

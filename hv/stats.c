@@ -14,6 +14,7 @@ uint64_t stats_features(const struct vm *vm)
 
     for (unsigned i = 0; i < vm->ndevices; i++) {
         const struct device *d = vm->device[i];
+        features |= d->caps->interrupts ? HC_FEATURE_INTERRUPTS : 0;
         features |= d->caps->nested ? HC_FEATURE_NESTED : 0;
         features |= d->caps->second_stage ? HC_FEATURE_PAGING : 0;
         features |= d->caps->nested && d->io.pri ? HC_FEATURE_IOPF : 0;

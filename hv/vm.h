@@ -16,6 +16,7 @@
 
 struct vcpu;
 struct device;
+struct interrupt;
 struct vpci;
 struct vuart;
 struct sva;   /* spaces, bonds, second stages: hv/sva.h */
@@ -51,6 +52,7 @@ struct vm {
     _Atomic unsigned vcpus_stopped;
     struct device *device[BOOT_VM_PCI]; /* handle = index; set up before the VM runs */
     unsigned ndevices;
+    struct interrupt *_Atomic silenced; /* hv/interrupt.c; changed under lock */
     struct vpci *vpci;
     struct vuart *vuart;
     struct sva *sva;

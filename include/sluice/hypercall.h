@@ -28,6 +28,8 @@ enum hc_feature { /* bits of hc_vm_info.features and CPUID 0x40000001 EBX */
                   HC_FEATURE_NESTED = 1u << 1,
                   HC_FEATURE_IOPF = 1u << 2,
                   HC_FEATURE_PAGING = 1u << 3,
+                  /* Interrupts of devices arrive: HC_DEVICE_IRQ, MSI. */
+                  HC_FEATURE_INTERRUPTS = 1u << 4,
 };
 
 enum hc_number {
@@ -46,6 +48,7 @@ enum hc_number {
     HC_PAGE_RESPONSE = 14,    /* struct hc_page_response */
     HC_INVALIDATE = 15,       /* struct hc_invalidate */
     HC_INVALIDATE_ARRAY = 16, /* struct hc_invalidate_array; RDX = entries done, also on error */
+    HC_DEVICE_IRQ = 17,       /* struct hc_device_irq; RDX = message address 31:0, data 63:32 */
     HC_EVENT_RING = 20,       /* struct hc_ring_setup; base 0 removes the ring */
     HC_COMMAND_RING = 21,     /* struct hc_ring_setup; base 0 removes the ring */
     HC_DOORBELL = 22,     /* run the command ring until empty or 256 done; RDX = commands done */
@@ -101,7 +104,9 @@ struct hc_device_info {
     uint32_t state;            /* hc_device_state */
     uint32_t iopf;             /* categories enabled now */
     uint32_t first_stage_bits; /* usable width of first-stage addresses */
-    uint64_t reserved[3];
+    uint32_t interrupts;       /* HC_DEVICE_IRQ takes indices below; 0: not supported */
+    uint32_t reserved0;
+    uint64_t reserved[2];
 };
 
 enum hc_domain {
@@ -190,6 +195,13 @@ struct hc_sva_bind {
     uint64_t root;
 };
 
+/* Interrupt @index of a device: which vector its message raises. */
+struct hc_device_irq {
+    uint32_t size, flags; /* flags 0 */
+    uint32_t device, index;
+    uint32_t vcpu, vector; /* vector 32 to 255, or 0 with vcpu 0: off */
+};
+
 enum hc_response_code { HC_RESPONSE_SUCCESS = 0, HC_RESPONSE_INVALID = 1 };
 
 struct hc_page_response {
@@ -258,9 +270,10 @@ struct hc_command {
 
 enum hc_event_type {
     HC_EVENT_PAGE_REQUEST = 1,
-    HC_EVENT_FAULT = 2,         /* a DMA of the device was refused */
-    HC_EVENT_DEVICE_FAILED = 3, /* the device is BLOCKED after an error of hardware */
-    HC_EVENT_GROUP_EXPIRED = 4, /* not answered in time: answered INVALID by Sluice */
+    HC_EVENT_FAULT = 2,           /* a DMA of the device was refused */
+    HC_EVENT_DEVICE_FAILED = 3,   /* the device is BLOCKED after an error of hardware */
+    HC_EVENT_GROUP_EXPIRED = 4,   /* not answered in time: answered INVALID by Sluice */
+    HC_EVENT_INTERRUPT_FLOOD = 5, /* raised too often, and silenced for a moment */
 };
 
 enum hc_event_flag {
@@ -277,9 +290,9 @@ struct hc_event {
     uint32_t device;
     uint32_t pasid;    /* HC_PASID_NONE without */
     uint32_t flags;    /* hc_event_flag */
-    uint64_t address;  /* page base */
+    uint64_t address;  /* page base; refused interrupt: the message's, if known */
     uint64_t cookie;   /* page request: of its group */
-    uint32_t group;    /* page request: group index */
+    uint32_t group;    /* page request: group index; interrupt flood: its index */
     uint32_t category; /* page request: hc_iopf_category */
     uint32_t reason;   /* fault: HC_FAULT_x; device failed: hv_status */
     uint32_t detail;   /* fault: the unit's own code, for logs */

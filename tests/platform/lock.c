@@ -33,6 +33,19 @@ void lock_take(struct lock *l)
     held[nheld++] = l;
 }
 
+/* Whoever only tries waits for nobody: the order does not matter. */
+bool lock_try(struct lock *l)
+{
+    uint16_t ticket = atomic_load(&l->owner);
+
+    if (nheld == HELD_MAX)
+        panic("more than %u locks held", HELD_MAX);
+    if (!atomic_compare_exchange_strong(&l->next, &ticket, (uint16_t)(ticket + 1)))
+        return false;
+    held[nheld++] = l;
+    return true;
+}
+
 void lock_drop(struct lock *l)
 {
     for (unsigned i = nheld; i--;) {

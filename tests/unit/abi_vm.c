@@ -19,6 +19,7 @@ void vcpu_interrupt(struct vcpu *v, uint8_t vector)
     abi_calls.interrupts++;
     abi_calls.vcpu = v->index;
     abi_calls.vector = vector;
+    abi_calls.vm = v->vm;
 }
 
 void vm_end(struct vm *vm, enum vm_end how, uint64_t code)
@@ -257,6 +258,7 @@ static uint64_t mix_vm(uint64_t hash, const struct vm *vm)
     hash = mix(hash, (uint64_t)vm->rings->promised << 32 | vm->rings->open);
     for (uint32_t id = 0; (id = idmap_next(&vm->sva->pasids, id)) < IDMAP_SIZE; id++)
         hash = mix_space(mix(hash, id), idmap_get(&vm->sva->pasids, id));
+    hash = mix(hash, (uintptr_t)atomic_load(&vm->silenced));
     for (unsigned i = 0; i < vm->ndevices; i++) {
         const struct device *d = vm->device[i];
         if (d->rid_bond)
@@ -268,5 +270,6 @@ static uint64_t mix_vm(uint64_t hash, const struct vm *vm)
 
 uint64_t digest(void)
 {
-    return fake_digest(mix_vm(mix_vm(0xcbf29ce484222325ull, vm_a), vm_b));
+    return mix(platform_vectors_used(), 0) ^
+           fake_digest(mix_vm(mix_vm(0xcbf29ce484222325ull, vm_a), vm_b));
 }

@@ -29,6 +29,7 @@ extern struct vm *vm_a, *vm_b;
 /* What vcpu_interrupt and vm_end were asked for. */
 extern struct abi_calls {
     unsigned interrupts, vector, vcpu;
+    const struct vm *vm; /* of that vCPU */
     unsigned ends;
     uint64_t end_code;
 } abi_calls;

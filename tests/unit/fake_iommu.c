@@ -142,6 +142,13 @@ uint64_t fake_digest(uint64_t hash)
             hash = mix(hash, t.kind);
         }
     }
+    for (unsigned i = 0; i < FAKE_IRQS; i++) {
+        const struct fake_irq *f = &fake.irq[i];
+        if (!f->dev)
+            continue;
+        hash = mix(hash, (uint64_t)i << 32 | (uint64_t)f->on << 8 | f->to.vector);
+        hash = mix(hash, f->to.apic_id);
+    }
     hash = mix(hash, fake.stage2_live);
     return mix(hash, (uint64_t)fake.answers << 32 | fake.invals);
 }
@@ -317,9 +324,9 @@ static enum hv_status irq_map(struct iommu_device *dev, struct iommu_irq *irq,
     enum hv_status status = take_failure(&fake.fail_irq);
 
     (void)index_of(dev);
-    if (!dev->unit || !fake.caps[unit_index(dev->unit)].interrupts)
+    if (!fake.caps[unit_index(dev->unit)].interrupts)
         return HV_ENOTSUP;
-    if (status != HV_OK && irq->mapped == fake.fail_irq_mapped)
+    if (status != HV_OK)
         return status;
     if (!irq->mapped) {
         uint32_t free = 0;
@@ -334,7 +341,7 @@ static enum hv_status irq_map(struct iommu_device *dev, struct iommu_irq *irq,
     f->on = to;
     f->to = to ? *to : (struct irq_target){ 0 };
     fake.irq_changes++;
-    return HV_OK;
+    return take_failure(&fake.fail_irq_late);
 }
 
 static enum hv_status irq_unmap(struct iommu_device *dev, struct iommu_irq *irq)

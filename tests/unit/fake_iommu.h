@@ -67,8 +67,7 @@ struct fake {
     /* what fails: the next call of this function returns this */
     struct fake_irq irq[FAKE_IRQS]; /* by handle */
     unsigned irq_changes;           /* that cost an invalidation, or would */
-    enum hv_status fail_irq, fail_irq_unmap;
-    bool fail_irq_mapped; /* fail_irq is for a change, not for the first time */
+    enum hv_status fail_irq, fail_irq_late, fail_irq_unmap; /* late: after the change is made */
     enum hv_status fail_attach, fail_stage2, fail_device_add, fail_requests_on, fail_flush;
     bool fail_device; /* with fail_attach or fail_flush: the first device fails with it */
     /* called inside block() and page_requests_off(), as a driver that drains may */

@@ -38,7 +38,7 @@ static void null_answers_the_version(void **state)
 
 static void unknown_numbers_are_enosys(void **state)
 {
-    static const uint64_t unknown[] = { 4, 7, 17, 23, 31, 39, 63, 64, 1000, ~0ull, 1ull << 32 };
+    static const uint64_t unknown[] = { 4, 7, 18, 23, 31, 39, 63, 64, 1000, ~0ull, 1ull << 32 };
     uint64_t value = 1;
 
     (void)state;
@@ -172,8 +172,8 @@ static void vm_info_tells_the_vm(void **state)
     assert_int_equal(call(vm_a, HC_VM_INFO, SCRATCH, sizeof(*info), 0, NULL), HV_OK);
     assert_string_equal(info->name, "a");
     assert_int_equal(info->version, SLUICE_ABI_VERSION);
-    assert_int_equal(info->features,
-                     HC_FEATURE_IOMMU | HC_FEATURE_NESTED | HC_FEATURE_IOPF | HC_FEATURE_PAGING);
+    assert_int_equal(info->features, HC_FEATURE_IOMMU | HC_FEATURE_NESTED | HC_FEATURE_IOPF |
+                                         HC_FEATURE_PAGING | HC_FEATURE_INTERRUPTS);
     assert_int_equal(info->memory, RAM_SIZE + (2 << 20));
     assert_int_equal(info->vcpus, 2);
     assert_int_equal(info->devices, 3);
