@@ -146,14 +146,19 @@ static void sixteen_units(void **state)
 static void what_lacks_the_needed_is_refused(void **state)
 {
     static const struct {
-        unsigned bit;
+        uint64_t cap, ecap; /* taken away */
         const char *logged;
-    } needs[] = { { 43, "SMTS scalable mode" }, { 1, "QI queued" }, { 46, "SSTS second" } };
+    } needs[] = {
+        { 0, 1ull << 1 | 1ull << 2 | 1ull << 3 | 1ull << 4 | 1ull << 29 | 1ull << 42 | 1ull << 43,
+          "QI queued" },
+        { 0x1full << 8, 1ull << 46 | 1ull << 47 | 1ull << 26, "SAGAW second-stage depth" },
+    };
     (void)state;
     for (unsigned i = 0; i < ARRAY_SIZE(needs); i++) {
         struct vtd_model_config config = bed_config();
         bed_fresh(NULL);
-        config.ecap &= ~(1ull << needs[i].bit);
+        config.cap &= ~needs[i].cap;
+        config.ecap &= ~needs[i].ecap;
         bed_make(&config, 2);
         assert_int_equal(probe(), HV_ENOTSUP);
         assert_true(platform_logged(needs[i].logged));

@@ -242,6 +242,11 @@ static void stored(void *ctx, uint64_t hpa, unsigned size)
     (void)ctx;
     bed.stores++;
     bed.last_store = size;
+    bool noncoherent = bed.noncoherent; /* what the model reads now is no hardware's walk */
+    bed.noncoherent = false;
+    for (unsigned i = 0; i < bed.units; i++)
+        vtd_model_memory_written(bed.model[i], hpa, size);
+    bed.noncoherent = noncoherent;
     uint64_t line = hpa & ~63ull;
     if (!bed.noncoherent || !hpa || noncoherent_line(line))
         return;
@@ -252,6 +257,8 @@ static void stored(void *ctx, uint64_t hpa, unsigned size)
 static void flushed(void *ctx, uint64_t hpa, uint64_t size)
 {
     (void)ctx;
+    for (unsigned i = 0; i < bed.units; i++)
+        vtd_model_cache_flush(bed.model[i], hpa, size);
     for (unsigned i = 0; i < ndirty;) {
         if (dirty[i] >= (hpa & ~63ull) && dirty[i] < hpa + size)
             dirty[i] = dirty[--ndirty];

@@ -16,8 +16,10 @@ enum : uint64_t {
 
 enum hv_status vtd_context_entry(struct iommu_unit *unit, rid_t rid, uint64_t **entry)
 {
-    /* Two root halves a bus: devfn 00-7f and 80-ff, each 128 entries of 32 bytes. */
-    uint64_t *root = unit->root + (rid >> 7);
+    /* Two root halves a bus: devfn 00-7f and 80-ff, each 128 entries of 32 bytes. Legacy: one table
+     * of 256 entries of 16 bytes, in the lower half. */
+    bool scalable = unit->hw.scalable;
+    uint64_t *root = unit->root + (scalable ? rid >> 7 : rid >> 8 << 1);
     if (!(*root & PRESENT)) {
         void *table;
         enum hv_status status = pages_alloc(NULL, 0, &table);
@@ -27,7 +29,8 @@ enum hv_status vtd_context_entry(struct iommu_unit *unit, rid_t rid, uint64_t **
         store64(root, virt_to_phys(table).v | PRESENT);
         vtd_unit_flush(unit, root, sizeof *root);
     }
-    *entry = (uint64_t *)phys_to_virt(PADDR(*root & ~PAGE_MASK)) + 4 * (rid & 0x7f);
+    uint64_t *table = phys_to_virt(PADDR(*root & ~PAGE_MASK));
+    *entry = scalable ? table + 4 * (rid & 0x7f) : table + 2 * (rid & 0xff);
     return HV_OK;
 }
 
@@ -53,6 +56,11 @@ void vtd_context_clear(struct vtd_device *v)
     vtd_unit_flush(v->unit, v->context, 8);
 }
 
+uint32_t vtd_context_did(const struct vtd_device *v)
+{
+    return v->unit->hw.scalable ? 0 : (uint16_t)(v->context[1] >> 8);
+}
+
 enum hv_status vtd_context_page_requests(struct vtd_device *v, bool on)
 {
     uint64_t old = v->context[0];
@@ -65,7 +73,7 @@ enum hv_status vtd_context_page_requests(struct vtd_device *v, bool on)
 
 enum hv_status vtd_context_invalidate(struct vtd_device *v, bool drain)
 {
-    struct vtd_inval_args args = { .unit = v->unit, .device = v };
+    struct vtd_inval_args args = { .unit = v->unit, .device = v, .did = vtd_context_did(v) };
     uint64_t first = 0;
     enum hv_status status = vtd_inval_put(VTD_CONTEXT_CHANGED, &args, &first);
     for (uint32_t i = 0; i < v->nuses && !status; i++) {

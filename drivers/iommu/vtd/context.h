@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Root table and scalable-mode context entries (9.2, 9.4). A root entry, once set, stays; the
- * tables it points to are Sluice's own. A context entry exists for a device from device_add to
- * device_remove.
+ * Root table and context entries (9.1 to 9.4). A root entry, once set, stays; the tables it points
+ * to are Sluice's own. A scalable context entry is present from device_add to device_remove; a
+ * legacy one while something is attached (legacy.h).
  */
 #ifndef DRIVERS_IOMMU_VTD_CONTEXT_H
 #define DRIVERS_IOMMU_VTD_CONTEXT_H
@@ -11,12 +11,14 @@
 
 /* The entry of @rid, its table made if need be. HV_ENOMEM. */
 enum hv_status vtd_context_entry(struct iommu_unit *unit, rid_t rid, uint64_t **entry);
-/* Make the device's entry present. HV_ETIMEDOUT, HV_EIO: it is not. */
+/* Make the device's scalable entry present. HV_ETIMEDOUT, HV_EIO: it is not. */
 enum hv_status vtd_context_set(struct vtd_device *v);
 /* Accept page requests from the device or not (PRE), and invalidate. */
 enum hv_status vtd_context_page_requests(struct vtd_device *v, bool on);
 /* Not present, one store; nothing is invalidated. */
 void vtd_context_clear(struct vtd_device *v);
+/* The domain id in a legacy entry, which stays when it is cleared; 0 in scalable mode. */
+uint32_t vtd_context_did(const struct vtd_device *v);
 /* Invalidate all that hardware keeps of the device through its context entry. */
 enum hv_status vtd_context_invalidate(struct vtd_device *v, bool drain);
 

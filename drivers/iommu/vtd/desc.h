@@ -34,9 +34,10 @@ static inline struct vtd_desc vtd_desc_context_global(void)
     return (struct vtd_desc){ 1 << 4 | VTD_TYPE_CONTEXT, 0 };
 }
 
-static inline struct vtd_desc vtd_desc_context_device(rid_t rid)
+static inline struct vtd_desc vtd_desc_context_device(rid_t rid, uint32_t did)
 {
-    return (struct vtd_desc){ (uint64_t)rid << 32 | 3 << 4 | VTD_TYPE_CONTEXT, 0 };
+    return (struct vtd_desc){ (uint64_t)rid << 32 | (uint64_t)did << 16 | 3 << 4 | VTD_TYPE_CONTEXT,
+                              0 };
 }
 
 static inline struct vtd_desc vtd_desc_pasid_global(void)

@@ -38,7 +38,7 @@ static void caps_fill(struct iommu_device *dev, struct vtd_device *v)
         dev->ats && hw->page_requests && v->pci.pri && (!dev->pasid_bits || v->pci.pri_pasid);
     dev->pri_capacity = dev->pri ? v->pci.pri_capacity : 0;
     dev->failed = false;
-    v->ats = dev->ats;
+    v->ats = dev->ats && hw->scalable; /* else: see legacy.c */
     v->key = vtd_inval_device_key(v, false);
     v->pasid_key = vtd_inval_device_key(v, true);
 }
@@ -67,7 +67,8 @@ enum hv_status vtd_device_add(struct iommu_device *dev)
     if (status)
         goto fail_page;
     caps_fill(dev, v);
-    status = vtd_pasid_tables_make(v);
+    if (unit->hw.scalable)
+        status = vtd_pasid_tables_make(v);
     if (status)
         goto fail_page;
 
@@ -82,7 +83,8 @@ enum hv_status vtd_device_add(struct iommu_device *dev)
 
     if (dev->pasid_bits)
         pcicaps_pasid(&v->pci, true); /* before ATS: undefined after */
-    status = vtd_context_set(v);
+    if (unit->hw.scalable)
+        status = vtd_context_set(v);
     if (status) {
         vtd_device_remove(dev);
         return status;
@@ -142,7 +144,8 @@ void vtd_device_remove(struct iommu_device *dev)
                   unit->name, v->rid, status);
         return;
     }
-    vtd_pasid_tables_free(v);
+    if (v->dir)
+        vtd_pasid_tables_free(v);
     pages_free(dev->quota, 0, v);
 }
 
@@ -209,7 +212,7 @@ unsigned vtd_device_cut(struct vtd_device *v, enum hv_status why, struct vtd_des
     unit->failures = v;
     log_error("vtd", "%s: device %02x:%02x.%x is blocked for good", unit->name, v->rid >> 8,
               v->rid >> 3 & 31, v->rid & 7);
-    struct vtd_inval_args args = { .unit = unit, .device = v };
+    struct vtd_inval_args args = { .unit = unit, .device = v, .did = vtd_context_did(v) };
     return vtd_inval_list(VTD_DEVICE_CUT, &args, desc);
 }
 

@@ -60,8 +60,11 @@ void vtd_did_free(struct iommu_unit *unit, uint32_t did)
 /* Could this unit walk that table? */
 static bool table_fits(const struct iommu_unit *unit, const struct pt *t)
 {
-    return t->format == unit->caps.second_stage_format && t->root && t->levels >= 3 &&
-           t->levels <= 5 && unit->hw.cap >> (8 + t->levels - 2) & 1 && /* SAGAW */
+    bool first = unit->hw.mode == VTD_FIRST; /* 4 levels, or 5 with FS5LP; else SAGAW tells */
+    return t->format == unit->caps.second_stage_format && t->root && t->levels >= (first ? 4 : 3) &&
+           t->levels <= 5 &&
+           (first ? t->levels == 4 || unit->hw.cap >> 60 & 1
+                  : unit->hw.cap >> (8 + t->levels - 2) & 1) &&
            !(t->large & ~unit->caps.second_stage_large) && (t->flush || unit->caps.coherent_tables);
 }
 

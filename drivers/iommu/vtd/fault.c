@@ -10,6 +10,20 @@ static const struct reason {
     enum iommu_fault_class class;
     const char *text;
 } reasons[256] = {
+    [0x01] = { IOMMU_FAULT_BLOCKED, "root entry not present" },
+    [0x02] = { IOMMU_FAULT_BLOCKED, "context entry not present" },
+    [0x03] = { IOMMU_FAULT_OTHER, "context entry: wrong value" },
+    [0x04] = { IOMMU_FAULT_ADDRESS, "address beyond the second stage" },
+    [0x05] = { IOMMU_FAULT_SECOND_STAGE, "second stage: no write permission" },
+    [0x06] = { IOMMU_FAULT_SECOND_STAGE, "second stage: no read permission" },
+    [0x07] = { IOMMU_FAULT_SECOND_STAGE, "second-stage entry not accessible" },
+    [0x08] = { IOMMU_FAULT_OTHER, "root table not accessible" },
+    [0x09] = { IOMMU_FAULT_OTHER, "context table not accessible" },
+    [0x0a] = { IOMMU_FAULT_OTHER, "root entry: reserved field" },
+    [0x0b] = { IOMMU_FAULT_OTHER, "context entry: reserved field" },
+    [0x0c] = { IOMMU_FAULT_SECOND_STAGE, "second-stage entry: reserved field" },
+    [0x0d] = { IOMMU_FAULT_BLOCKED, "device TLB not allowed" },
+    [0x0e] = { IOMMU_FAULT_ADDRESS, "address in the interrupt range" },
     [0x20] = { IOMMU_FAULT_INTERRUPT, "interrupt request: reserved field" },
     [0x21] = { IOMMU_FAULT_INTERRUPT, "interrupt index beyond the table" },
     [0x22] = { IOMMU_FAULT_INTERRUPT, "interrupt entry not present" },
@@ -109,6 +123,9 @@ static bool take(struct iommu_unit *unit, uint32_t n, struct iommu_fault *out)
         .code = (uint8_t)(q1 >> 32),
     };
     out->class = vtd_fault_class(out->code, &out->text);
+    /* Guest physical in first-stage format: no table of the guest's. */
+    if (out->class == IOMMU_FAULT_FIRST_STAGE && unit->hw.mode == VTD_FIRST)
+        out->class = IOMMU_FAULT_SECOND_STAGE;
     if (out->class == IOMMU_FAULT_INTERRUPT) {
         out->address = IOVA(vtd_intremap_blamed(out->code, q0 >> 48));
         out->write = true;

@@ -18,7 +18,7 @@ enum vtd_step : uint8_t {
     END,
     CONTEXT_GLOBAL,
     CONTEXT_DEVICE,
-    PASID_GLOBAL,
+    PASID_GLOBAL, /* nothing in legacy mode, as the next and PASID_ONE_ABSENT */
     PASID_DOMAIN,
     PASID_ONE,
     PASID_ONE_ABSENT, /* cached as not present: under id 0 (6.2.3) */
@@ -43,6 +43,7 @@ static const enum vtd_step vtd_inval_table[][VTD_STEPS] = {
     [VTD_CONTEXT_CHANGED] = { CONTEXT_DEVICE },
     [VTD_CONTEXT_DOMAIN] = { PASID_DOMAIN, IOTLB_DOMAIN },
     [VTD_DEVICE_CUT] = { CONTEXT_DEVICE, PASID_GLOBAL, IOTLB_GLOBAL },
+    [VTD_LEGACY_CHANGED] = { CONTEXT_DEVICE, IOTLB_DOMAIN, DTLB_ALL },
     [VTD_PASID_SET] = { PASID_ONE_ABSENT, PASID_ONE, IOTLB_ABSENT, PIOTLB_ONE },
     [VTD_PASID_CHANGED] = { PASID_ONE, PIOTLB_ONE, DTLB_ALL },
     [VTD_PASID_CLEARED] = { PASID_ONE, IOTLB_DOMAIN, DTLB_ALL },
@@ -122,11 +123,14 @@ VTD_HOT unsigned vtd_inval_step(enum vtd_step step, const struct vtd_inval_args 
     switch (step) {
     case END: break;
     case CONTEXT_GLOBAL: out[n++] = vtd_desc_context_global(); break;
-    case CONTEXT_DEVICE: out[n++] = vtd_desc_context_device(a->device->rid); break;
-    case PASID_GLOBAL: out[n++] = vtd_desc_pasid_global(); break;
-    case PASID_DOMAIN: out[n++] = vtd_desc_pasid_domain(a->did); break;
+    case CONTEXT_DEVICE:
+        /* Legacy entries are tagged with the domain id, too (6.2.2.1). */
+        out[n++] = vtd_desc_context_device(a->device->rid, hw->scalable ? 0 : a->did);
+        break;
+    case PASID_GLOBAL: out[n] = vtd_desc_pasid_global(); return n + hw->scalable;
+    case PASID_DOMAIN: out[n] = vtd_desc_pasid_domain(a->did); return n + hw->scalable;
     case PASID_ONE: out[n++] = vtd_desc_pasid(a->did, a->pasid); break;
-    case PASID_ONE_ABSENT: out[n++] = vtd_desc_pasid(0, a->pasid); break;
+    case PASID_ONE_ABSENT: out[n] = vtd_desc_pasid(0, a->pasid); return n + hw->scalable;
     case IOTLB_GLOBAL: out[n++] = vtd_desc_iotlb_global(); break;
     case IOTLB_DOMAIN: out[n++] = vtd_desc_iotlb_domain(a->did); break;
     case IOTLB_ABSENT: out[n++] = vtd_desc_iotlb_domain(0); break;

@@ -12,11 +12,13 @@
 #include <string.h>
 
 #include "drivers/iommu/vtd/inval.h"
+#include "drivers/iommu/vtd/legacy.h"
 #include "drivers/iommu/vtd/unit.h"
 #include "hv/log.h"
 
 enum : uint64_t {
     AW_SHIFT = 2, /* q0: levels - 2 */
+    PGTT_FIRST = 1 << 6,
     PGTT_SECOND = 2 << 6,
     PGTT_NESTED = 3 << 6,
     PWSNP = 1 << 23, /* q1: page walks are snooped */
@@ -155,6 +157,10 @@ static void entry_build(const struct vtd_device *v, const struct iommu_target *t
     bool nested = t->kind == IOMMU_NESTED;
     e[0] = virt_to_phys(pt->root).v | (uint64_t)(pt->levels - 2) << AW_SHIFT |
            (nested ? PGTT_NESTED : PGTT_SECOND) | PASID_PRESENT;
+    if (v->unit->hw.mode == VTD_FIRST) { /* guest physical in first-stage format */
+        e[0] = PGTT_FIRST | PASID_PRESENT;
+        e[2] = virt_to_phys(pt->root).v | (uint64_t)(pt->levels - 4) << FSPM_SHIFT;
+    }
     e[1] = did | (v->unit->hw.walk_snoop ? PWSNP : 0) | (v->unit->hw.snoop_control ? PGSNP : 0);
     /* SRE = 0: no privileged requests. They would reach a guest kernel's pages. */
     if (nested)
@@ -244,6 +250,8 @@ enum hv_status vtd_attach(struct iommu_device *dev, uint32_t pasid,
         return status;
     uint32_t id = target->stage2->id, did = id;
     bool nested = target->kind == IOMMU_NESTED;
+    if (!v->unit->hw.scalable)
+        return vtd_legacy_attach(v, target->stage2);
     if (pasid == PASID_RID && nested) {
         if (!v->rid_did)
             status = vtd_did_alloc(v->unit, &v->rid_did);
@@ -276,6 +284,8 @@ enum hv_status vtd_attach(struct iommu_device *dev, uint32_t pasid,
 enum hv_status vtd_block(struct iommu_device *dev, uint32_t pasid)
 {
     struct vtd_device *v = dev->driver;
+    if (v && !v->unit->hw.scalable)
+        return pasid == PASID_RID ? vtd_legacy_block(v) : HV_OK;
     uint64_t *e = v ? vtd_pasid_entry(v, pasid) : NULL;
     if (!e || !(e[0] & PASID_PRESENT))
         return HV_OK;

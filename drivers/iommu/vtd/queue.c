@@ -31,6 +31,8 @@ enum hv_status vtd_queue_start(struct iommu_unit *unit)
     st = pages_alloc(NULL, SCRATCH_ORDER, &scratch);
     if (st)
         goto fail_status;
+    bool wide = unit->hw.scalable;
+    q->shift = wide ? 2 : 1;
     q->ring = ring;
     q->status = status;
     q->scratch = scratch;
@@ -39,7 +41,8 @@ enum hv_status vtd_queue_start(struct iommu_unit *unit)
     q->oldest = 1;
     vtd_queue_reclaim(q);
     reg_write64(unit->regs, VTD_IQT, 0);
-    reg_write64(unit->regs, VTD_IQA, virt_to_phys(ring).v | IQA_256 | QUEUE_ORDER);
+    reg_write64(unit->regs, VTD_IQA,
+                virt_to_phys(ring).v | (wide ? IQA_256 | QUEUE_ORDER : QUEUE_ORDER - 1));
     return vtd_unit_command(unit, GCMD_QIE, true);
 
 fail_status:
@@ -74,7 +77,7 @@ void vtd_queue_reclaim(struct vtd_queue *q)
 
 void vtd_queue_write(struct vtd_queue *q, uint64_t position, struct vtd_desc desc)
 {
-    uint64_t *entry = q->ring + 4 * (position % QUEUE_ENTRIES);
+    uint64_t *entry = q->ring + (position % QUEUE_ENTRIES << q->shift);
     entry[0] = desc.q0;
     entry[1] = desc.q1;
 }
@@ -84,7 +87,7 @@ void vtd_queue_publish(struct iommu_unit *unit)
     struct vtd_queue *q = &unit->queue;
     q->published = q->tail;
     atomic_thread_fence(memory_order_release); /* descriptors before the tail; free on x86 */
-    reg_write64(unit->regs, VTD_IQT, q->tail % QUEUE_ENTRIES * 32);
+    reg_write64(unit->regs, VTD_IQT, q->tail % QUEUE_ENTRIES << (q->shift + 3));
 }
 
 /* Lock held, room is there. */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The invalidation queue of a unit (6.5.2): 256-bit descriptors, written by all CPUs under one
- * lock.
+ * The invalidation queue of a unit (6.5.2): 256-bit descriptors, 128-bit ones in legacy mode,
+ * written by all CPUs under one lock.
  *
  * Positions count descriptors since start and never wrap; a ring index is a position modulo the
  * size. Completion is known only from the status word that a wait descriptor writes. Waits are
@@ -14,7 +14,7 @@
 #include "hv/lock.h"
 #include "hv/types.h"
 
-#define QUEUE_ORDER   4u /* 16 pages: 2048 descriptors */
+#define QUEUE_ORDER   4u /* 16 pages: 2048 descriptors; of 128 bits: half of it */
 #define QUEUE_ENTRIES (128u << QUEUE_ORDER)
 #define QUEUE_WAITS   256u
 #define QUEUE_WAIT_US                                                                              \
@@ -28,7 +28,8 @@ struct vtd_desc {
 
 struct vtd_queue {
     struct lock lock;          /* RANK_QUEUE; guards everything here but the status words */
-    uint64_t *ring;            /* four qwords an entry; always snooped */
+    uint64_t *ring;            /* always snooped */
+    uint8_t shift;             /* 2^shift qwords an entry: 2, in legacy mode 1 */
     volatile uint32_t *status; /* written by hardware: low half of a wait's number */
     uint64_t status_pa;
     uint64_t tail;             /* position to be written next */

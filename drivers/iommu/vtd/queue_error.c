@@ -17,7 +17,7 @@
 
 static struct vtd_desc read_desc(const struct vtd_queue *q, uint64_t position)
 {
-    const uint64_t *entry = q->ring + 4 * (position % QUEUE_ENTRIES);
+    const uint64_t *entry = q->ring + (position % QUEUE_ENTRIES << q->shift);
     return (struct vtd_desc){ entry[0], entry[1] };
 }
 
@@ -35,7 +35,7 @@ static bool is_complete(const struct vtd_queue *q, struct vtd_desc wait)
 static uint64_t head_position(struct iommu_unit *unit)
 {
     struct vtd_queue *q = &unit->queue;
-    uint64_t head = (reg_read64(unit->regs, VTD_IQH) & QUEUE_OFFSET) / 32;
+    uint64_t head = (reg_read64(unit->regs, VTD_IQH) & QUEUE_OFFSET) >> (q->shift + 3);
     return q->published - (q->published - head) % QUEUE_ENTRIES;
 }
 

@@ -22,7 +22,7 @@ VTD_HOT enum hv_status vtd_queue_put_inline(struct iommu_unit *unit, const struc
             *first = q->next;
         q->tail = tail + n;
         for (unsigned i = 0; i < n; i++) {
-            uint64_t *entry = q->ring + 4 * ((tail + i) % QUEUE_ENTRIES);
+            uint64_t *entry = q->ring + ((tail + i) % QUEUE_ENTRIES << q->shift);
             entry[0] = desc[i].q0;
             entry[1] = desc[i].q1;
         }

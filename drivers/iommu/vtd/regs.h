@@ -74,11 +74,11 @@ enum : uint32_t {
 };
 
 enum : uint64_t {
-    RTADDR_SCALABLE = 1ull << 10, /* TTM = 01 */
+    RTADDR_SCALABLE = 1ull << 10, /* TTM = 01; legacy: 00 */
     RTADDR_TTM = 3ull << 10,
     IQA_256 = 1ull << 11, /* DW: 256-bit descriptors */
     IRTA_EIME = 1ull << 11,
-    QUEUE_OFFSET = 0x7ffe0, /* IQH, PQH, PQT: byte offset of a 32-byte entry */
+    QUEUE_OFFSET = 0x7fff0, /* IQH, PQH, PQT: byte offset of an entry */
 };
 
 static inline unsigned fsts_fri(uint32_t fsts)

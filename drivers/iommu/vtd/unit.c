@@ -93,6 +93,11 @@ static enum hv_status protect(struct iommu_unit *unit, bool on)
     return vtd_wait32(unit->regs, VTD_PMEN, PMEN_PRS, on ? PMEN_PRS : 0);
 }
 
+static uint64_t table_mode(const struct iommu_unit *unit)
+{
+    return unit->hw.scalable ? RTADDR_SCALABLE : 0;
+}
+
 /* Stop what firmware or an earlier system left running, so that ours can be set up. */
 static enum hv_status quiesce(struct iommu_unit *unit)
 {
@@ -102,8 +107,8 @@ static enum hv_status quiesce(struct iommu_unit *unit)
     reg_write32(unit->regs, VTD_IECTL, EVENT_MASK);
     if (unit->hw.page_requests)
         reg_write32(unit->regs, VTD_PECTL, EVENT_MASK);
-    bool scalable = (reg_read64(unit->regs, VTD_RTADDR) & RTADDR_TTM) == RTADDR_SCALABLE;
-    if (gsts & GCMD_TE && !scalable && !unit->hw.root_flushes) {
+    bool same = (reg_read64(unit->regs, VTD_RTADDR) & RTADDR_TTM) == table_mode(unit);
+    if (gsts & GCMD_TE && !same && !unit->hw.root_flushes) {
         /* The table mode cannot change under translation (11.4.5). */
         log_info("vtd", "%s: found translating in another mode: off for a moment", unit->name);
         status = protect(unit, true);
@@ -135,7 +140,7 @@ static enum hv_status root_set(struct iommu_unit *unit)
     if (status)
         return status;
     vtd_unit_flush(unit, root, PAGE_SIZE);
-    reg_write64(unit->regs, VTD_RTADDR, virt_to_phys(root).v | RTADDR_SCALABLE);
+    reg_write64(unit->regs, VTD_RTADDR, virt_to_phys(root).v | table_mode(unit));
     status = vtd_unit_command(unit, GCMD_SRTP, true);
     if (status)
         return status;
