@@ -142,7 +142,9 @@ void hv_main(const struct bootinfo *boot)
 
     arch_early_init(boot);
     check_bootinfo(boot);
-    log_info("boot", "Sluice");
+    log_info("boot", "Sluice: image at %#lx, pool of %lu MiB at %#lx",
+             (unsigned long)boot->image.base, (unsigned long)(boot->pool.size >> 20),
+             (unsigned long)boot->pool.base);
     pages_add(PADDR(boot->pool.base), boot->pool.size);
     arch_paging_init(boot);
     claim_memory(boot);

@@ -37,6 +37,7 @@ struct demo {
     struct event_ring events;
     struct command_ring commands;
     struct counts count;
+    struct hc_event last_fault;
     uint32_t record; /* next completion record */
 };
 

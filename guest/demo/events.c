@@ -5,8 +5,12 @@
 #include "guest/lib/cpu.h"
 #include "guest/lib/interrupts.h"
 
-/* Groups of which a page could not be supplied, until their last request. */
-static uint64_t bad_group[16];
+/* Groups under way, until their last request: at most one for each request we may have. */
+static struct group {
+    uint64_t cookie;
+    uint32_t requests;
+    bool bad; /* a page of it could not be supplied */
+} groups[64];
 
 static void on_interrupt(struct interrupt_frame *frame)
 {
@@ -27,35 +31,43 @@ void events_init(void)
         fail("command ring: %s", sluice_status_name(status));
 }
 
-static uint64_t *find_bad(uint64_t cookie)
+/* The group of @cookie, or a free one. */
+static struct group *find_group(uint64_t cookie)
 {
-    for (unsigned i = 0; i < sizeof(bad_group) / sizeof(bad_group[0]); i++)
-        if (bad_group[i] == cookie)
-            return &bad_group[i];
-    return NULL;
+    struct group *empty = NULL;
+
+    for (unsigned i = 0; i < sizeof(groups) / sizeof(groups[0]); i++) {
+        if (groups[i].requests && groups[i].cookie == cookie)
+            return &groups[i];
+        if (!groups[i].requests)
+            empty = &groups[i];
+    }
+    if (!empty)
+        fail("more groups of page requests than were allowed");
+    *empty = (struct group){ .cookie = cookie };
+    return empty;
 }
 
 static void serve_page_request(const struct hc_event *e)
 {
-    uint64_t *slot = find_bad(e->cookie);
+    struct group *group = find_group(e->cookie);
     bool good = false;
 
     demo.count.page_requests++;
+    group->requests++;
     for (unsigned i = 0; i < PROCESSES; i++)
         if ((e->flags & HC_PRQ_PASID) && demo.process[i].pasid == e->pasid)
             good = process_fault(&demo.process[i], e->address);
-    if (!good && !slot && (slot = find_bad(0)))
-        *slot = e->cookie;
+    group->bad |= !good;
     if (!(e->flags & HC_PRQ_LAST))
         return;
     enum hv_status status =
-        sluice_page_response(e->cookie, slot ? HC_RESPONSE_INVALID : HC_RESPONSE_SUCCESS);
+        sluice_page_response(e->cookie, group->bad ? HC_RESPONSE_INVALID : HC_RESPONSE_SUCCESS);
     expect(status == HV_OK, "page response", (uint64_t)-(int64_t)status);
-    demo.count.answered += status == HV_OK;
-    if (slot) {
-        demo.count.refused_by_guest++;
-        *slot = 0;
-    }
+    if (status == HV_OK)
+        demo.count.answered += group->requests;
+    demo.count.refused_by_guest += group->bad;
+    group->requests = 0;
 }
 
 void events_serve(void)
@@ -69,7 +81,10 @@ void events_serve(void)
     while (event_ring_take(&demo.events, &e)) {
         switch (e.type) {
         case HC_EVENT_PAGE_REQUEST: serve_page_request(&e); break;
-        case HC_EVENT_FAULT: demo.count.faults++; break;
+        case HC_EVENT_FAULT:
+            demo.count.faults++;
+            demo.last_fault = e;
+            break;
         case HC_EVENT_GROUP_EXPIRED: demo.count.expired++; break;
         default: expect(false, "unexpected event", e.type);
         }

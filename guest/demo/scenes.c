@@ -163,6 +163,27 @@ static void try_escape(const struct work *w)
         demo.count.escapes_refused++;
 }
 
+/* What the unit said about the last one, in words. */
+static void show_fault(void)
+{
+    static const char *const words[] = {
+        [HC_FAULT_OTHER] = "refused",
+        [HC_FAULT_BLOCKED] = "nothing attached",
+        [HC_FAULT_FIRST_STAGE] = "our own table forbids it",
+        [HC_FAULT_SECOND_STAGE] = "outside our memory",
+        [HC_FAULT_ADDRESS] = "no valid address",
+        [HC_FAULT_INTERRUPT] = "no interrupt of ours",
+    };
+    const struct hc_event *e = &demo.last_fault;
+
+    if (e->type != HC_EVENT_FAULT)
+        return;
+    print("    the last fault: %s of %#lx%s: %s (unit's code %#x)\n",
+          e->flags & HC_PRQ_WRITE ? "write" : "read", e->address,
+          e->flags & HC_PRQ_PASID ? " with PASID" : " by requester id",
+          e->reason < sizeof(words) / sizeof(words[0]) ? words[e->reason] : "?", e->detail);
+}
+
 static void escape_to(uint64_t gpa)
 {
     static const uint8_t kinds[] = { 0, ACCEL_ATS, WITH_PAGE_REQUESTS };
@@ -196,6 +217,8 @@ void scene_escape(void)
         escape_to(gpa & ~(PAGE - 1));
         print("%s at %#lx: %lu tries refused, %lu got through\n", names[i], gpa,
               demo.count.escapes_refused - refused, demo.count.escapes_succeeded);
+        events_serve();
+        show_fault();
     }
 
     /* A PASID that nobody bound. */

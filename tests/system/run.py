@@ -6,6 +6,7 @@ usage: run.py [--build DIR] run | test [PATTERN]... | bench
 """
 import argparse
 import os
+import re
 import sys
 import time
 import unittest
@@ -44,7 +45,25 @@ def wrong_in(r, guests):
             value = sums.get(guest, {}).get(key)
             if value is None or not good(value):
                 found.append(f"{guest}: {key} is {value}")
+        for key in ("page_requests", "lost"):  # both sides count the same
+            mine, its = sums.get(guest, {}).get(f"hv.{key}"), sums.get(guest, {}).get(key)
+            if mine != its:
+                found.append(f"{guest}: {key} is {its} to the guest and {mine} to Sluice")
+        if sums.get(guest, {}).get("answered") != sums.get(guest, {}).get("page_requests"):
+            found.append(f"{guest}: not every page request was answered")
     return found
+
+
+def outside_pool(r, config):
+    """Is the address that the guests try as the hypervisor's really in its memory? "" if so."""
+    pool = re.search(r"pool of (\d+) MiB at (0x[0-9a-f]+)", r.serial)
+    if not pool:
+        return "Sluice does not say where its memory is"
+    base, size = int(pool[2], 16), int(pool[1]) << 20
+    for tried in re.findall(r"hypervisor=(0x[0-9a-f]+)", config):
+        if not base <= int(tried, 16) < base + size:
+            return f"hypervisor={tried} is not Sluice's memory, which is {size >> 20} MiB at {base:#x}"
+    return ""
 
 
 def story(line):
@@ -76,7 +95,7 @@ def command_run(build):
         f.write(r.serial + "\n")
     print()
     table(sums, guests)
-    wrong = wrong_in(r, guests)
+    wrong = wrong_in(r, guests) + list(filter(None, [outside_pool(r, sluice.default_config())]))
     print()
     for text in wrong:
         print(f"WRONG: {text}")

@@ -42,7 +42,8 @@ def guest_lines(lines, name=None):
 
 
 def summaries(lines):
-    """{guest: {key: value}} of the lines "@summary KEY VALUE" and Sluice's own "@hv GUEST KEY VALUE"."""
+    """{guest: {key: value}} of the lines "@summary KEY VALUE"; Sluice's own, "@hv GUEST KEY VALUE", as
+    "hv.KEY", and as KEY where the guest cannot know."""
     found = {}
     for guest, text in guest_lines(lines):
         words = text.split()
@@ -51,7 +52,9 @@ def summaries(lines):
     for line in lines:
         m = re.search(r"@hv (\S+) (\S+) (\d+)$", line)
         if m:
-            found.setdefault(m[1], {})[m[2]] = int(m[3])
+            of = found.setdefault(m[1], {})
+            of[f"hv.{m[2]}"] = int(m[3])
+            of.setdefault(m[2], int(m[3]))
     return found
 
 

@@ -18,7 +18,7 @@ memory = 32M @ 0x8000000
 cpus = 0
 kernel = demo.elf
 pci = 00:04.0
-cmdline = seed=1 other-guest=0xa000000 hypervisor=0x100000000
+cmdline = seed=1 other-guest=0xa000000 hypervisor=0x1d000000
 """
 
 
@@ -34,7 +34,9 @@ class Boot(unittest.TestCase):
 
 class TestDemo(Boot):
     def test_demo(self):
-        self.good_demo(sluice.boot(BUILD, timeout=200), ["alpha", "beta"])
+        r = sluice.boot(BUILD, timeout=200)
+        self.good_demo(r, ["alpha", "beta"])
+        self.assertEqual(run.outside_pool(r, sluice.default_config()), "")
 
     def test_demo_from_usb_stick(self):
         self.good_demo(sluice.boot(BUILD, image_bus="usb", timeout=200), ["alpha", "beta"])
