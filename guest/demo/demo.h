@@ -12,6 +12,8 @@
 #include "guest/lib/space.h"
 
 #define EVENT_VECTOR 0x40
+#define WORK_VECTOR  0x41 /* the accelerator is done */
+#define WORK_SLEEPS  8u   /* for which it is awaited asleep, twice */
 
 /* A process: one region of virtual memory, whose frames exist but whose pages come when touched. */
 enum { SOURCE = 0, TARGET = 16, MOVING = 32, RECORDS = 64, REGION_PAGES = 65 };
@@ -27,6 +29,8 @@ struct process {
 
 struct counts {
     uint64_t page_requests, answered, refused_by_guest, interrupts, faults, expired;
+    volatile uint64_t work_interrupts; /* WORK_VECTOR */
+    uint64_t refused_interrupts;       /* faults that tell so */
     uint64_t mismatches, blocked_after_unbind, escapes_refused, escapes_succeeded;
 };
 
@@ -51,10 +55,13 @@ struct work {
     struct process *process; /* NULL: without PASID, addresses guest physical */
     uint8_t operation, flags;
     uint64_t source, destination, size, pattern;
+    uint16_t message; /* of the accelerator, with ACCEL_INTERRUPT */
 };
 /* Submit and wait, serving page requests meanwhile. Status 0: the device gave up without being able
  * to write a completion record (it was refused even that). */
 struct accel_completion work_run(const struct work *w);
+/* Sleep until the work's interrupt (WORK_VECTOR) comes, instead of looking for its record. */
+struct accel_completion work_run_asleep(const struct work *w);
 /* Several at once, all in flight together; results in @out. */
 void work_run_all(const struct work *w, unsigned n, struct accel_completion *out);
 
@@ -72,11 +79,12 @@ void events_init(void);
 void events_serve(void);
 
 /* ---- scenes */
-void scene_blocked(void);  /* nothing attached: DMA is refused */
-void scene_share(void);    /* copy, fill, compare, CRC on absent pages */
-void scene_remap(void);    /* mappings change, invalidation by call and by ring */
-void scene_identity(void); /* DMA by requester id, guest physical */
-void scene_escape(void);   /* addresses and PASIDs that are not ours */
-void scene_unbind(void);   /* after unbind nothing passes */
+void scene_blocked(void);   /* nothing attached: DMA is refused */
+void scene_share(void);     /* copy, fill, compare, CRC on absent pages */
+void scene_interrupt(void); /* sleep until done; messages that are not ours raise nothing */
+void scene_remap(void);     /* mappings change, invalidation by call and by ring */
+void scene_identity(void);  /* DMA by requester id, guest physical */
+void scene_escape(void);    /* addresses and PASIDs that are not ours */
+void scene_unbind(void);    /* after unbind nothing passes */
 
 #endif

@@ -84,6 +84,7 @@ void events_serve(void)
         case HC_EVENT_FAULT:
             demo.count.faults++;
             demo.last_fault = e;
+            demo.count.refused_interrupts += e.reason == HC_FAULT_INTERRUPT;
             break;
         case HC_EVENT_GROUP_EXPIRED: demo.count.expired++; break;
         default: expect(false, "unexpected event", e.type);

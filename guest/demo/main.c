@@ -82,6 +82,8 @@ static void report(void)
         { "escapes_succeeded", demo.count.escapes_succeeded },
         { "faults", demo.count.faults },
         { "interrupts", demo.count.interrupts },
+        { "work_interrupts", demo.count.work_interrupts },
+        { "interrupts_refused", demo.count.refused_interrupts },
         { "wrong", wrong },
     };
     struct hc_stats stats;
@@ -103,6 +105,7 @@ int guest_main(void)
     events_init();
     bind_processes();
     scene_share();
+    scene_interrupt();
     scene_remap();
     scene_identity();
     scene_escape();
@@ -111,6 +114,8 @@ int guest_main(void)
     expect(demo.count.mismatches == 0 && demo.count.escapes_succeeded == 0 &&
                demo.count.expired == 0,
            "totals", demo.count.expired);
+    expect(demo.count.work_interrupts == (demo.device.interrupts ? 2 * WORK_SLEEPS : 0),
+           "interrupts that nobody asked for", demo.count.work_interrupts);
     report();
     print(wrong ? "FAILED: %u checks\n" : "all checks held\n", wrong);
     return wrong ? 1 : 0;

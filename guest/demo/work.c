@@ -3,7 +3,10 @@
 
 #include "guest/demo/demo.h"
 #include "guest/lib/cpu.h"
+#include "guest/lib/interrupts.h"
 
+#define WAKE_VECTOR      0x42
+#define LOOK_US          200000ull
 #define RECORDS_PER_PAGE (PAGE / sizeof(struct accel_completion))
 #define LIMIT_US         20000000ull
 #define ERROR_NO_RECORD  8u
@@ -35,6 +38,7 @@ static volatile struct accel_completion *submit(const struct work *w)
         .pasid = w->process ? w->process->pasid | ACCEL_PASID : 0,
         .operation = w->operation,
         .flags = w->flags,
+        .interrupt = w->message,
         .source = w->source,
         .destination = w->destination,
         .size = w->size,
@@ -67,6 +71,28 @@ static struct accel_completion wait_for(volatile struct accel_completion *record
 struct accel_completion work_run(const struct work *w)
 {
     return wait_for(submit(w));
+}
+
+/* The sleeper looks at the clock. */
+static void wake_up(struct interrupt_frame *frame)
+{
+    (void)frame;
+}
+
+struct accel_completion work_run_asleep(const struct work *w)
+{
+    uint64_t before = demo.count.work_interrupts, begin = rdtsc();
+    volatile struct accel_completion *record = submit(w);
+
+    interrupt_handler(WAKE_VECTOR, wake_up);
+    while (demo.count.work_interrupts == before) {
+        if (rdtsc() - begin > LIMIT_US * ticks_per_us())
+            fail("the accelerator's interrupt does not come");
+        apic_timer(LOOK_US, WAKE_VECTOR);
+        sleep_once();
+    }
+    apic_timer(0, WAKE_VECTOR);
+    return *(struct accel_completion *)record;
 }
 
 void work_run_all(const struct work *w, unsigned n, struct accel_completion *out)

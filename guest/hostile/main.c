@@ -15,6 +15,7 @@
 #include "guest/lib/space.h"
 
 #define EVENT_VECTOR               0x40
+#define WANTED_VECTOR              0x41
 #define PAGES                      32u
 #define VA                         (SPACE_USER_BASE + 0x200000)
 #define MISCHIEF_NO_INVALIDATION   1u
@@ -30,6 +31,7 @@ static struct event_ring events;
 static uint8_t *frames;
 static volatile struct accel_completion *records;
 static uint64_t count[8]; /* events, by type */
+static uint64_t refused;  /* interrupt messages, of the faults */
 static bool serve = true; /* answer page requests */
 
 static void must(enum hv_status status, enum hv_status wanted, const char *what)
@@ -88,6 +90,7 @@ static void take_events(void)
     interrupts_off();
     while (event_ring_take(&events, &e)) {
         count[e.type & 7]++;
+        refused += e.type == HC_EVENT_FAULT && e.reason == HC_FAULT_INTERRUPT;
         if (e.type != HC_EVENT_PAGE_REQUEST || !serve)
             continue;
         if (e.address >= VA && e.address < VA + PAGES * PAGE)
@@ -204,6 +207,59 @@ static void never_last(void)
         take_events();
 }
 
+static volatile uint64_t wanted, unwanted; /* interrupts */
+
+static void on_wanted(struct interrupt_frame *frame)
+{
+    (void)frame;
+    wanted++;
+}
+
+static void on_unwanted(struct interrupt_frame *frame)
+{
+    (void)frame;
+    unwanted++;
+}
+
+/* All its messages aim at what is not its own: other handles, other formats, any CPU and vector; in
+ * between it floods itself with the one that is. */
+static void interrupts(void)
+{
+    uint64_t x = option("seed", 1) * 0x9e3779b97f4a7c15ull;
+    uint32_t address, data;
+
+    for (unsigned v = 32; v < 255; v++)
+        if (v != EVENT_VECTOR)
+            interrupt_handler((uint8_t)v, v == WANTED_VECTOR ? on_wanted : on_unwanted);
+    must(sluice_device_irq(device, 0, 0, WANTED_VECTOR, &address, &data), HV_OK, "interrupt");
+    accel_message(&accel, 0, address, data);
+    submit(0, VA, PAGES * PAGE); /* the records' page, and all others, are there from here on */
+    wait(first_record, true, "the device");
+    for (unsigned round = 0; round < 200; round++) {
+        for (unsigned n = 1; n < 16; n++) {
+            x ^= x << 13;
+            x ^= x >> 7;
+            x ^= x << 17;
+            uint32_t handle = x & 0x10 ? (uint32_t)(x >> 8) & 0xf : (uint32_t)(x >> 8) & 0x7fff;
+            uint32_t raw = 0xfee00000u | (x & 0x10 ? 0x10 | handle << 5 : x >> 8 & 0xfffec);
+            accel_message(&accel, n, raw == address ? raw + 32 : raw, (uint32_t)(x >> 40));
+        }
+        for (unsigned n = 0; n < 32; n++) {
+            struct accel_descriptor nop = {
+                .pasid = pasid | ACCEL_PASID,
+                .operation = ACCEL_NOP,
+                .flags = ACCEL_ATS | ACCEL_PAGE_REQUESTS | ACCEL_INTERRUPT,
+                .interrupt = (uint16_t)(n % 16),
+                .completion = VA - PAGE + n * sizeof(struct accel_completion),
+            };
+            accel_submit(&accel, &nop);
+        }
+        wait(idle, true, "the device");
+    }
+    if (!wanted || unwanted || !refused)
+        fail("%lu interrupts of its own, %lu others, %lu reported", wanted, unwanted, refused);
+}
+
 /* Calls with numbers and arguments of chance. */
 static void calls(void)
 {
@@ -232,7 +288,7 @@ static const struct mode {
 } modes[] = {
     { "silent", silent }, { "broken-ring", broken_ring }, { "no-invalidation", no_invalidation },
     { "flood", flood },   { "wrong-pasid", wrong_pasid }, { "never-last", never_last },
-    { "calls", calls },
+    { "calls", calls },   { "interrupts", interrupts },
 };
 
 int guest_main(void)

@@ -12,6 +12,7 @@ enum {
     BYTES = 6,
     PAGEREQS = 7,
     MISCHIEF = 9,
+    MESSAGES = 0x20, /* two words each */
     PORTAL = 0x200
 };
 
@@ -65,6 +66,12 @@ bool accel_busy(const struct accel *a)
 void accel_hold(struct accel *a, bool on)
 {
     a->bar[CTRL] = on ? 5 : 1;
+}
+
+void accel_message(struct accel *a, unsigned n, uint32_t address, uint32_t data)
+{
+    a->bar[MESSAGES + 2 * n] = address;
+    a->bar[MESSAGES + 2 * n + 1] = data; /* and not masked */
 }
 
 void accel_mischief(struct accel *a, uint64_t bits)

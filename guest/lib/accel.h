@@ -55,6 +55,8 @@ uint64_t accel_errors(struct accel *a); /* ERROR register, cleared */
 bool accel_busy(const struct accel *a);
 /* While held, descriptors are taken but none makes a step; then all start together. */
 void accel_hold(struct accel *a, bool on);
+/* Interrupt message @n, 0 to 15, that descriptors may name: what is written where. */
+void accel_message(struct accel *a, unsigned n, uint32_t address, uint32_t data);
 void accel_mischief(struct accel *a, uint64_t bits);
 
 #endif

@@ -137,10 +137,11 @@ void apic_timer(uint64_t us, uint8_t vector)
         start = rdtsc();
         while (rdtsc() - start < 2000 * ticks_per_us())
             pause_once();
-        timer_per_us = (0xffffffff - rdmsr(X2APIC_CURRENT)) / 2000;
+        /* Over the time that has passed, which may be more than was asked for. */
+        timer_per_us = (0xffffffff - rdmsr(X2APIC_CURRENT)) / ((rdtsc() - start) / ticks_per_us());
         if (!timer_per_us)
             timer_per_us = 1;
     }
     wrmsr(X2APIC_TIMER, vector);
-    wrmsr(X2APIC_INITIAL, us * timer_per_us);
+    wrmsr(X2APIC_INITIAL, us * timer_per_us < 0xffffffff ? us * timer_per_us : 0xffffffff);
 }

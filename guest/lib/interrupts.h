@@ -25,7 +25,8 @@ void interrupt_handler(uint8_t vector, interrupt_fn fn);
 uint32_t apic_id(void);
 void apic_send(uint32_t to, uint8_t vector);
 void apic_send_raw(uint64_t icr);
-/* One-shot timer in @us microseconds with @vector; 0 stops it. Calibrates on first use. */
+/* One-shot timer in @us microseconds (as far as its 32 bits reach) with @vector; 0 stops it.
+ * Calibrates on first use. */
 void apic_timer(uint64_t us, uint8_t vector);
 
 /* Run @fn, which may raise an exception; returns its vector (or -1), and its error code. */

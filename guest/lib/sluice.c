@@ -119,6 +119,27 @@ enum hv_status sluice_iopf_disable(uint32_t device)
     return sluice_call(HC_IOPF_DISABLE, device, 0, 0, NULL);
 }
 
+enum hv_status sluice_device_irq(uint32_t device, uint32_t index, uint32_t vcpu, uint32_t vector,
+                                 uint32_t *address, uint32_t *data)
+{
+    struct hc_device_irq args = {
+        .size = sizeof(args), .device = device, .index = index, .vcpu = vcpu, .vector = vector
+    };
+    uint64_t value = 0;
+    enum hv_status status = sluice_call_struct(HC_DEVICE_IRQ, &args, &value);
+
+    *address = (uint32_t)value;
+    *data = (uint32_t)(value >> 32);
+    return status;
+}
+
+enum hv_status sluice_device_irq_off(uint32_t device, uint32_t index)
+{
+    uint32_t none;
+
+    return sluice_device_irq(device, index, 0, 0, &none, &none);
+}
+
 enum hv_status sluice_page_response(uint64_t cookie, enum hc_response_code code)
 {
     struct hc_page_response args = { .size = sizeof(args), .code = code, .cookie = cookie };

@@ -33,6 +33,11 @@ enum hv_status sluice_bind(uint32_t device, uint64_t root, uint32_t wanted_pasid
 enum hv_status sluice_unbind(uint32_t bond, uint64_t *references_left);
 enum hv_status sluice_iopf_enable(uint32_t device, uint32_t categories, uint64_t *outstanding);
 enum hv_status sluice_iopf_disable(uint32_t device);
+/* Interrupt @index of a device raises @vector of @vcpu; the message is for the device's own store.
+ */
+enum hv_status sluice_device_irq(uint32_t device, uint32_t index, uint32_t vcpu, uint32_t vector,
+                                 uint32_t *address, uint32_t *data);
+enum hv_status sluice_device_irq_off(uint32_t device, uint32_t index);
 enum hv_status sluice_page_response(uint64_t cookie, enum hc_response_code code);
 enum hv_status sluice_invalidate_range(uint32_t pasid, uint64_t address, uint64_t bytes, bool leaf);
 enum hv_status sluice_invalidate_pasid(uint32_t pasid);

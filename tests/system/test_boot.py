@@ -95,6 +95,9 @@ class TestHostile(Boot):
     def test_group_without_end(self):
         self.beside("never-last", complaints=True)
 
+    def test_messages_of_chance(self):
+        self.beside("interrupts")
+
     def test_calls_of_chance(self):
         self.beside("calls")
 
