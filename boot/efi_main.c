@@ -150,20 +150,28 @@ static bool prepare(const struct config *c, struct handoff *h, struct config_err
     return true;
 }
 
-static bool read_config(struct config **out, struct config_error *error)
+/* NULL: @error says why. */
+static const struct config *read_config(struct config_error *error)
 {
     uint64_t size = (sizeof(struct config) + PAGE - 1) & ~(PAGE - 1);
     struct boot_file file;
+    struct config *config;
     const char *why;
 
-    if (!file_read(CONFIG_FILE, &file, &why))
-        return config_fail(error, 0, why, NULL);
-    if (file.size > CONFIG_MAX)
-        return config_fail(error, 0, "is larger than 64 KiB", NULL);
-    *out = (struct config *)memory_take(size, PAGE);
-    if (!*out)
-        return config_fail(error, 0, "no memory to read it", NULL);
-    return config_parse((const char *)file.base, file.size, *out, error);
+    if (!file_read(CONFIG_FILE, &file, &why)) {
+        config_fail(error, 0, why, NULL);
+        return NULL;
+    }
+    if (file.size > CONFIG_MAX) {
+        config_fail(error, 0, "is larger than 64 KiB", NULL);
+        return NULL;
+    }
+    config = (struct config *)memory_take(size, PAGE);
+    if (!config) {
+        config_fail(error, 0, "no memory to read it", NULL);
+        return NULL;
+    }
+    return config_parse((const char *)file.base, file.size, config, error) ? config : NULL;
 }
 
 EFI_STATUS EFIAPI efi_main(EFI_HANDLE image, EFI_SYSTEM_TABLE *table);
@@ -172,13 +180,14 @@ EFI_STATUS EFIAPI efi_main(EFI_HANDLE image, EFI_SYSTEM_TABLE *table)
 {
     static struct config_error error;
     static struct handoff handoff;
-    struct config *config;
+    const struct config *config;
 
     firmware_image = image;
     firmware_table = table;
     table->BootServices->SetWatchdogTimer(0, 0, 0, NULL);
     say("\nSluice loader\n");
-    if (!read_config(&config, &error) || !prepare(config, &handoff, &error)) {
+    config = read_config(&error);
+    if (!config || !prepare(config, &handoff, &error)) {
         if (error.line)
             say("%s:%u: %s\n", CONFIG_FILE, (uint64_t)error.line, error.text);
         else

@@ -42,12 +42,12 @@ bool machine_has_pci(uint16_t rid)
 
 static bool same_guid(const EFI_GUID *a, const EFI_GUID *b)
 {
-    const uint8_t *x = (const uint8_t *)a, *y = (const uint8_t *)b;
+    uint64_t x[2], y[2];
 
-    for (unsigned i = 0; i < sizeof(*a); i++)
-        if (x[i] != y[i])
-            return false;
-    return true;
+    static_assert(sizeof(EFI_GUID) == sizeof(x));
+    copy(x, a, sizeof(x));
+    copy(y, b, sizeof(y));
+    return x[0] == y[0] && x[1] == y[1];
 }
 
 uint64_t machine_rsdp(void)

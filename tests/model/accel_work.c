@@ -283,7 +283,7 @@ static void step(struct accel *a, struct accel_job *job)
     uint64_t from = d->source + job->done, to = d->destination + job->done;
     size_t len = ACCEL_PAGE;
     struct vtd_request source, target;
-    uint8_t data[ACCEL_PAGE], other[ACCEL_PAGE];
+    uint8_t data[ACCEL_PAGE] = { 0 }, other[ACCEL_PAGE] = { 0 };
 
     if (d->operation == OP_NOP || job->done == d->size) {
         finish(job, ACCEL_DONE, 0);

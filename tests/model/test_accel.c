@@ -277,7 +277,7 @@ static uint32_t slow_crc32c(const uint8_t *p, size_t len)
 static void test_copy_unaligned_both_ways(void **state)
 {
     (void)state;
-    for (uint8_t flags = 0; flags <= ATS; flags++) {
+    for (unsigned flags = 0; flags <= ATS; flags++) {
         struct desc d = make(COPY, flags, VA + 100, VA + 8 * PAGE + 3001, 3 * PAGE + 77);
         uint8_t before = *at(d.destination - 1), after = *at(d.destination + d.size);
 
@@ -834,7 +834,7 @@ static void test_record_page_is_requested(void **state)
 static void test_allocation_is_held(void **state)
 {
     (void)state;
-    uint8_t answered = 0;
+    unsigned answered = 0;
 
     accel_config_write(b.a, ACCEL_CAP_PRI + 4, 2, 0);
     accel_config_write(b.a, ACCEL_CAP_PRI + 12, 4, 5);
