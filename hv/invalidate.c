@@ -62,7 +62,7 @@ void invalidate_send(struct vm *vm)
         });
     }
     run->space = NULL;
-    run->like[0] = 0;
+    run->pages = INVALIDATE_RUN; /* no order is like those of none */
 }
 
 static void add_page(struct vm *vm, const struct space *space, const struct hc_invalidate *in)

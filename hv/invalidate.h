@@ -23,8 +23,8 @@ struct invalidate_run {
     const struct space *space; /* NULL: none collected */
     uint32_t pages;
     bool leaf;
-    word_t like[3]; /* size, flags, kind, pasid, device, reserved of the orders in it; [0] 0: of
-                       none */
+    /* size, flags, kind, pasid, device, reserved of the orders in it; of none: pages is full */
+    word_t like[3];
 };
 
 /* Is @order (a hc_invalidate of this version) like those in the run but for its address? Then it is

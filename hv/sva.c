@@ -32,6 +32,7 @@ enum hv_status sva_create(struct vm *vm)
     vm->sva->pasids.quota = vm->sva->handles.quota = vm->sva->roots.quota = &vm->quota;
     vm->sva->ioases.quota = &vm->quota;
     objects(vm)->quota = &vm->quota;
+    vm->sva->run.pages = INVALIDATE_RUN;
     return HV_OK;
 }
 
