@@ -20,7 +20,7 @@
 struct vm *vms[BOOT_VMS_MAX];
 unsigned nvms;
 
-static _Atomic unsigned running;
+static _Atomic unsigned running; /* created and not ended */
 
 /* --- Creation: a table of steps, each with its way back
  * ------------------------------------------- */
@@ -154,6 +154,7 @@ enum hv_status vm_create(const struct boot_vm *config, struct vm **out)
         return status;
     }
     vms[nvms++] = vm;
+    running++; /* counted before any runs: one that ends at once is not the last */
     *out = vm;
     return HV_OK;
 }
@@ -162,7 +163,6 @@ void vm_run(struct vm *vm)
 {
     const struct vcpu_start start = { .rip = vm->entry, .rbx = PVH_INFO };
 
-    running++;
     vm->state = VM_RUNNING;
     vcpu_begin(vm->vcpu[0], &start);
 }

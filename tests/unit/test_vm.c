@@ -352,6 +352,24 @@ static void vms_are_many_and_end_alone(void **state)
     assert_int_equal(machine_ends, 1);
 }
 
+/* The first one may be over before the second one has begun. */
+static void one_that_ends_at_once_is_not_the_last(void **state)
+{
+    struct vm *first, *second;
+    (void)state;
+    config.npci = 0;
+    config.cpus = 1;
+    assert_int_equal(vm_create(&config, &first), HV_OK);
+    config.cpu[0] = 2;
+    assert_int_equal(vm_create(&config, &second), HV_OK);
+    vm_run(first);
+    vm_end(first, VM_END_TRIPLE_FAULT, 0);
+    assert_false(leave(first));
+    vm_run(second);
+    vm_end(second, VM_END_SHUTDOWN, 0);
+    assert_true(leave(second));
+}
+
 #define vm_test(f) cmocka_unit_test_setup_teardown(f, begin, end)
 
 int main(void)
@@ -362,6 +380,7 @@ int main(void)
         vm_test(every_lack_of_memory_is_survived),
         vm_test(wrong_configurations_are_refused),
         vm_test(vms_are_many_and_end_alone),
+        vm_test(one_that_ends_at_once_is_not_the_last),
     };
     return cmocka_run_group_tests(tests, platform_setup, platform_check);
 }
