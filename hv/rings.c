@@ -17,7 +17,10 @@
 #include "hv/log.h"
 #include "hv/platform.h"
 
-#define QUIET_WAIT_US 1000000ull
+#define COMPLAINTS    2u /* lines a second and VM: the guest can break its ring again and again */
+/* For who is at a VM's rings and may have to wait for hardware meanwhile: a second, then 1/64 of
+ * one for each answer to its devices. */
+#define QUIET_WAIT_US 60000000ull
 
 /* Rings with events whose guest was not told yet; by the CPU that pushed first. */
 static struct rings *dirty[CPUS_MAX];
@@ -154,7 +157,8 @@ void rings_notify_all(void)
 
 void rings_broken(struct rings *r)
 {
-    log_warn("rings", "%s: its event ring's consumer index is broken; stopped", r->vm->name);
+    if (log_allowed(&r->complaints, COMPLAINTS))
+        log_warn("rings", "%s: its event ring's consumer index is broken; stopped", r->vm->name);
     bool answered = false;
     for (unsigned i = 0; i < r->vm->ndevices; i++)
         answered |= iopf_drop(r->vm->device[i], NULL, true);

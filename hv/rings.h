@@ -9,6 +9,7 @@
 #define HV_RINGS_H
 
 #include "hv/lock.h"
+#include "hv/log.h"
 #include "hv/types.h"
 #include "sluice/hypercall.h"
 
@@ -45,7 +46,8 @@ struct rings {
     uint32_t promised; /* slots for page requests that devices may send; the VM's lock as well */
     uint32_t open;     /* of those, requests sent and not answered */
     struct vm *vm;
-    struct ring command; /* guarded by the VM's lock */
+    struct ring command;         /* guarded by the VM's lock */
+    struct log_limit complaints; /* about its event ring */
 };
 
 /* Of a ring's entries, those for page requests; the rest is for other events. */

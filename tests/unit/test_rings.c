@@ -265,6 +265,54 @@ static void a_broken_consumer_index_stops_the_ring(void **state)
     assert_int_equal(call(vm_a, HC_SVA_UNBIND, bond, 0, 0, NULL), HV_OK);
 }
 
+static unsigned lines_with(const char *text)
+{
+    unsigned n = 0;
+
+    for (const char *at = platform_log(); (at = strstr(at, text)); at += strlen(text))
+        n++;
+    return n;
+}
+
+/* The log is slow, and a guest can break its ring as often as it likes. */
+static void broken_rings_do_not_flood_the_log(void **state)
+{
+    struct hc_ring_setup again = { .base = RING_BASE, .entries = 256, .vector = 0x41 };
+
+    (void)state;
+    bind(vm_a, 0, ROOT(1), NULL);
+    for (unsigned i = 0; i < 100; i++) {
+        events()->consumer = 5;
+        request(0);
+        device_events.page_requests_done();
+        assert_true(vm_a->rings->event.stopped);
+        assert_int_equal(call_with(vm_a, HC_EVENT_RING, again), HV_OK);
+    }
+    assert_in_range(lines_with("consumer index is broken"), 1, 4);
+}
+
+static void busy_for_a_while(void *ctx)
+{
+    unsigned *turns = ctx;
+
+    platform_pass_us(100000);
+    if (--*turns == 0)
+        vm_a->rings->busy--;
+}
+
+/* Whoever is at the rings of a VM that ends may be waiting for a device that does not answer. */
+static void the_end_waits_for_who_is_busy(void **state)
+{
+    unsigned turns = 50;
+
+    (void)state;
+    platform_set_hooks(&(struct platform_hooks){ .ctx = &turns, .relax = busy_for_a_while });
+    vm_a->rings->busy++;
+    rings_end(vm_a);
+    assert_int_equal(turns, 0);
+    platform_set_hooks(NULL);
+}
+
 /* The same, found out when a request needs room: whoever waited in that batch is answered as well.
  */
 static void a_broken_index_is_found_when_room_is_needed(void **state)
@@ -577,6 +625,26 @@ static void a_command_like_the_last_one_but_not_quite(void **state)
     }
 }
 
+/* Right behind a flush, and before the first order of all, there is no last one to be like. */
+static void no_command_is_like_none(void **state)
+{
+    static const struct hc_invalidate good = PAGE_OF(), empty = PAGE_OF(.size = 0),
+                                      nothing = { .bytes = 0x1000 };
+
+    (void)state;
+    command_ring(vm_a, 16);
+    struct hc_command *slot = put_with(HC_INVALIDATE, nothing);
+    doorbell();
+    assert_int_equal(slot->status, HV_E2SMALL);
+    bind(vm_a, 2, ROOT(1), NULL);
+    slot = put_with(HC_INVALIDATE, good);
+    doorbell();
+    assert_int_equal(slot->status, HV_OK);
+    slot = put_with(HC_INVALIDATE, empty);
+    doorbell();
+    assert_int_equal(slot->status, HV_E2SMALL);
+}
+
 /* What was invalidated before an answer is forgotten before the device translates again. */
 static void answers_stay_behind_invalidations(void **state)
 {
@@ -668,6 +736,8 @@ int main(void)
         abi_test(other_events_are_lost_before_page_requests_are),
         abi_test(without_a_ring_events_are_counted),
         abi_test(a_broken_consumer_index_stops_the_ring),
+        abi_test(broken_rings_do_not_flood_the_log),
+        abi_test(the_end_waits_for_who_is_busy),
         abi_test(a_broken_index_is_found_when_room_is_needed),
         abi_test(what_the_guest_writes_over_our_index_is_not_believed),
         abi_test(commands_do_what_calls_do),
@@ -675,6 +745,7 @@ int main(void)
         abi_test(at_most_256_a_doorbell_and_one_flush),
         abi_test(completion_is_told_after_the_flush),
         abi_test(a_command_like_the_last_one_but_not_quite),
+        abi_test(no_command_is_like_none),
         abi_test(answers_stay_behind_invalidations),
         abi_test(a_broken_producer_index_stops_the_command_ring),
         abi_test(a_slot_is_read_once),
