@@ -16,7 +16,8 @@ enum lock_rank {
     RANK_VM,     /* struct vm: spaces, bonds, command ring; held across calls of the IOMMU driver */
     RANK_IOPF,   /* hv/iopf.c: the list of VMs whose groups have a deadline */
     RANK_UPCALL, /* hv/device.c: which devices there are; held while the IOMMU driver reports */
-    RANK_EVENTS, /* struct rings: event ring, groups; never held across a call of the IOMMU driver */
+    RANK_EVENTS, /* struct rings: event ring, groups; never held across a call of the IOMMU driver
+                  */
     RANK_DEVICE, /* struct iommu_device: its tables */
     RANK_QUEUE,  /* struct iommu_unit: invalidation queue, domain ids */
     RANK_PAGES,  /* page pool */
@@ -31,7 +32,8 @@ struct lock {
 
 #define LOCK(r) { .rank = (r) }
 
-/* Panics after ten seconds: a deadlock is a broken invariant, and a silent one helps nobody. */
+/* Panics when one holder keeps it for ten seconds (but not a VM's): a deadlock is a broken
+ * invariant, and a silent one helps nobody. */
 void lock_take(struct lock *l);
 /* Take it only if it is free now. */
 bool lock_try(struct lock *l);

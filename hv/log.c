@@ -16,7 +16,9 @@
 
 enum log_level log_max = LOG_INFO;
 
-static struct lock log_lock = LOCK(RANK_LOG); /* the console, and every struct log_limit */
+static struct lock console_lock = LOCK(RANK_LOG);
+/* Every struct log_limit: who is kept back does not wait for who writes, which is slow. */
+static struct lock limit_lock = LOCK(RANK_LOG);
 static _Atomic bool emergency;
 static uint64_t log_start; /* time of the first line, written while the boot CPU is alone */
 
@@ -26,33 +28,33 @@ void log_emergency(void)
 }
 
 /* @return whether it is ours to drop. */
-static bool console_take(void)
+static bool take(struct lock *l)
 {
     if (!atomic_load_explicit(&emergency, memory_order_relaxed)) {
-        lock_take(&log_lock);
+        lock_take(l);
         return true;
     }
     for (unsigned i = 0; i < EMERGENCY_TRIES; i++) {
-        if (lock_try(&log_lock))
+        if (lock_try(l))
             return true;
         cpu_relax();
     }
     return false;
 }
 
-static void console_drop(bool taken)
+static void drop(struct lock *l, bool taken)
 {
     if (taken)
-        lock_drop(&log_lock);
+        lock_drop(l);
 }
 
 /* @line has room for a newline at @length. */
 static void line_out(char *line, size_t length)
 {
     line[length] = '\n';
-    bool taken = console_take();
+    bool taken = take(&console_lock);
     console_write(line, length + 1);
-    console_drop(taken);
+    drop(&console_lock, taken);
 }
 
 /* What snprintf returned, as a length inside a buffer of @room. */
@@ -88,10 +90,10 @@ void log_guest(const char *name, const char *text, unsigned length)
     char line[LINE + 1];
     size_t n = written(snprintf(line, LINE, "[%s] ", name), LINE);
 
-    /* A guest must not steer the terminal: control characters show as '?'. */
+    /* A guest must not steer the terminal: what is not printable shows as '?'. */
     for (unsigned i = 0; i < length && n < LINE; i++) {
         unsigned char c = (unsigned char)text[i];
-        line[n++] = (char)(c == '\t' || (c >= ' ' && c != 0x7f) ? c : '?');
+        line[n++] = (char)(c == '\t' || (c >= ' ' && c <= '~') ? c : '?');
     }
     line_out(line, n);
 }
@@ -102,7 +104,7 @@ bool log_allowed(struct log_limit *limit, uint32_t burst)
     uint64_t now = time_now();
     uint32_t kept_back = 0;
 
-    bool taken = console_take();
+    bool taken = take(&limit_lock);
     if (limit->count == 0 || now - limit->window >= second) {
         kept_back = limit->dropped;
         *limit = (struct log_limit){ .window = now };
@@ -112,7 +114,7 @@ bool log_allowed(struct log_limit *limit, uint32_t burst)
         limit->count++;
     else
         limit->dropped++;
-    console_drop(taken);
+    drop(&limit_lock, taken);
 
     if (kept_back != 0)
         log_warn("log", "%lu lines like the next were kept back", (unsigned long)kept_back);

@@ -29,7 +29,7 @@ void log_guest(const char *name, const char *text, unsigned length);
 struct log_limit { uint64_t window; uint32_t count, dropped; };
 bool log_allowed(struct log_limit *limit, uint32_t burst);
 
-/* From here on a line waits only briefly for the log's lock: its holder may have been stopped. */
+/* From here on a line waits only briefly for the console's lock: its holder may have been stopped. */
 void log_emergency(void);
 
 /* A broken invariant of ours, never a guest's doing: print, backtrace, stop the machine. */
