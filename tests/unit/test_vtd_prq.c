@@ -298,6 +298,26 @@ static void overflow_while_draining(void **state)
     stop();
 }
 
+/* One that never stops does not cost another device its attachments. */
+static void a_flood_costs_nobody_else_a_device(void **state)
+{
+    (void)state;
+    start();
+    bed_page_request(BED_B, 5, 0x9000, 1, true);
+    bed_interrupts();
+    bed.flood = BED_A;
+    assert_int_equal(iommu_vtd.block(&b, 5), HV_OK);
+    bed.flood = 0;
+    assert_false(b.failed);
+    assert_true(platform_logged("keep overflowing"));
+    uint64_t value;
+    bed_map(root, 0x5000, 0x3000);
+    assert_int_equal(bed_read(BED_B, 6, 0x5000, &value), 0);
+    assert_int_not_equal(bed_read(BED_B, 5, 0x5000, &value), 0);
+    iommu_vtd.poll();
+    stop();
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -312,6 +332,7 @@ int main(void)
         bed_test(stop_markers_want_no_answer),
         bed_test(overflow_is_survived),
         bed_test(overflow_while_draining),
+        bed_test(a_flood_costs_nobody_else_a_device),
     };
     return cmocka_run_group_tests(tests, platform_setup, NULL);
 }

@@ -199,6 +199,8 @@ static uint64_t reg_read(void *ctx, uint32_t offset, unsigned size)
     return vtd_model_mmio_read(ctx, offset, size);
 }
 
+#define PRQ_FULL 2100u /* more requests than the driver's ring takes */
+
 static void reg_write(void *ctx, uint32_t offset, unsigned size, uint64_t value)
 {
     if (bed.frozen) {
@@ -209,6 +211,8 @@ static void reg_write(void *ctx, uint32_t offset, unsigned size, uint64_t value)
         bed.tail_writes++;
         if (bed.dead)
             return;
+        for (unsigned i = 0; bed.flood && i < PRQ_FULL; i++)
+            bed_page_request(bed.flood, 5, 0x1000ull * i, (uint16_t)(i & 0x1ff), false);
     }
     vtd_model_mmio_write(ctx, offset, size, value);
     if (bed.watch) {

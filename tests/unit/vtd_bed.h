@@ -35,6 +35,7 @@ struct bed {
     bool frozen;
     uint32_t frozen_fsts;
     uint64_t frozen_head, frozen_record;
+    rid_t flood; /* sends more page requests than fit before each order to the queue; 0: none */
     bool noncoherent; /* complain when hardware reads a line that was stored and not flushed */
     unsigned unflushed;
     uint16_t ats_capability;    /* of all functions; set before start to change it */

@@ -34,8 +34,8 @@ enum hv_status vtd_prq_start(struct iommu_unit *unit);
 /* Deliver what is there (7.11.1 order). No lock held. */
 void vtd_prq_process(struct iommu_unit *unit);
 /* After the wait behind a device's invalidations (7.10): take its requests (@pasid: with that
- * PASID, PASID_RID: those without; -1: all) off the queue, answering INVALID. HV_ETIMEDOUT, HV_EIO.
- */
+ * PASID, PASID_RID: those without; -1: all) off the queue, answering INVALID. HV_ETIMEDOUT, HV_EIO:
+ * the invalidation queue's; a queue that others keep full is no error. */
 enum hv_status vtd_prq_drain(struct vtd_device *v, int32_t pasid);
 
 #endif

@@ -170,9 +170,11 @@ bool vtd_queue_errors_locked(struct iommu_unit *unit)
     if (!fsts)
         return false;
     uint64_t record = reg_read64(unit->regs, VTD_IQERCD);
-    if (fsts & FSTS_ICE) {
-        log_error("vtd", "%s: unexpected TLB completion of %04x", unit->name,
-                  (unsigned)(record >> 48));
+    if (fsts & FSTS_ICE) { /* a device can send as many as it likes, and we hold the queue's lock */
+        static struct log_limit limit;
+        if (log_allowed(&limit, 2))
+            log_error("vtd", "%s: unexpected TLB completion of %04x", unit->name,
+                      (unsigned)(record >> 48));
         reg_write32(unit->regs, VTD_FSTS, FSTS_ICE);
     }
     if (fsts & FSTS_IQE)
