@@ -336,6 +336,7 @@ void iopf_tick(void)
     struct hc_event event;
     bool complete, queued = false;
 
+    iommu->poll(); /* a device that is cut off after a time-out raises no interrupt */
     lock_take(&list_lock);
     uint64_t now = time_now();
     for (struct iopf *f = iopf_list; f; f = f->next) {

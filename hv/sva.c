@@ -36,9 +36,12 @@ enum hv_status sva_create(struct vm *vm)
     return HV_OK;
 }
 
+#define BONDS_PER_LOOK 64u
+
 void sva_end(struct vm *vm)
 {
     struct sva *sva = vm->sva;
+    unsigned n = 0;
 
     for (unsigned i = 0; i < vm->ndevices; i++) {
         if (vm->device[i]->rid_bond)
@@ -49,6 +52,9 @@ void sva_end(struct vm *vm)
         for (struct bond *bond = space->bonds, *next; bond; bond = next) {
             next = bond->next; /* the last one takes the space with it */
             bond_free(bond);
+            /* This may be the CPU that the units interrupt, and a VM can have a million bonds. */
+            if (++n % BONDS_PER_LOOK == 0)
+                iommu->poll();
         }
     }
     ioas_end(vm);

@@ -412,6 +412,11 @@ static enum hv_status flush(void)
 
 static void poll(void)
 {
+    enum hv_status status = take_failure(&fake.fail_poll);
+
+    fake.polls++;
+    if (status != HV_OK)
+        fake_fail(fake.device[0], status);
 }
 
 const struct iommu_ops fake_iommu = {

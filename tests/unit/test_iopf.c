@@ -407,6 +407,20 @@ static void a_failed_device_has_nobody_to_answer(void **state)
     assert_refused(respond(vm_a, cookie, HC_RESPONSE_SUCCESS), HV_EALREADY);
 }
 
+/* A device that is cut off after a time-out raises no interrupt: it is found by looking. */
+static void a_failure_without_an_interrupt_is_told(void **state)
+{
+    struct hc_event e;
+
+    (void)state;
+    bind(vm_a, 0, ROOT(1), NULL);
+    fake.fail_poll = HV_ETIMEDOUT;
+    iopf_tick();
+    assert_true(take_event(vm_a, &e));
+    assert_int_equal(e.type, HC_EVENT_DEVICE_FAILED);
+    assert_int_equal((int32_t)e.reason, HV_ETIMEDOUT);
+}
+
 /* A device keeps its index while the group waits: each last request still gets one answer. */
 static void a_device_that_reuses_an_open_index_harms_itself(void **state)
 {
@@ -568,6 +582,7 @@ int main(void)
         abi_test(the_deadline_passes),
         abi_test(a_group_of_a_blocked_or_replaced_attachment_is_answered),
         abi_test(a_failed_device_has_nobody_to_answer),
+        abi_test(a_failure_without_an_interrupt_is_told),
         abi_test(a_device_that_reuses_an_open_index_harms_itself),
         abi_test(a_flood_harms_only_the_device),
         abi_test(every_last_request_gets_exactly_one_answer),

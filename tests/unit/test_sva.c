@@ -392,6 +392,17 @@ static void the_end_of_a_vm_takes_everything(void **state)
     command_ring(vm_a, 16);
 }
 
+/* It may take long, on the CPU that looks after everyone's page requests. */
+static void the_end_of_a_vm_looks_after_the_others(void **state)
+{
+    (void)state;
+    for (unsigned i = 0; i < 1000; i++)
+        bind(vm_a, 0, ROOT(i), NULL);
+    assert_int_equal(fake.polls, 0);
+    device_end(vm_a);
+    assert_in_range(fake.polls, 1000 / 100, 1000 / 2);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -410,6 +421,7 @@ int main(void)
         abi_test(every_pasid_of_a_device_can_be_used),
         abi_test(unbind_blocks_drains_and_answers),
         abi_test(the_end_of_a_vm_takes_everything),
+        abi_test(the_end_of_a_vm_looks_after_the_others),
     };
 
     return cmocka_run_group_tests(tests, platform_setup, platform_check);
