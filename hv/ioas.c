@@ -224,13 +224,14 @@ static enum hv_status empty(struct ioas *ioas)
     uint64_t bytes;
 
     enum hv_status status = iova_prepare_remove(&ioas->iova, all, false, &c);
-    if (status == HV_OK) {
+    if (status == HV_OK)
         iova_remove(&ioas->iova, &c);
-        return HV_EAGAIN;
-    }
-    if (status != HV_ENOENT)
+    else if (status != HV_ENOENT)
         return status;
-    return iova_unreserve(&ioas->iova, all, &bytes) == HV_ENOENT ? HV_OK : HV_EAGAIN;
+    if (status == HV_OK && c.more)
+        return HV_EAGAIN;
+    status = iova_unreserve(&ioas->iova, all, &bytes);
+    return status == HV_ENOENT ? HV_OK : status;
 }
 
 static void destroy(struct ioas *ioas)

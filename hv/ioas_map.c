@@ -158,11 +158,19 @@ enum hv_status ioas_map_hc_unmap(struct vm *vm, const void *arg, uint64_t *value
 /* --- Copy ----------------------------------------------------------------------------------------
  */
 
-/* What lies at @at of @from, up to @last: one mapping, or one piece of reservation. */
+/* What lies at @at of @from, up to @last: the rest of one mapping, or reservation and nothing else.
+ */
 struct piece {
     uint64_t bytes, gpa;
     uint32_t flags;
 };
+
+static bool continues(const struct interval *n, const struct interval *next)
+{
+    if (!next || next->first != n->last + 1)
+        return false;
+    return n->flags & IOVA_MAPPED ? !(n->flags & IOVA_END) : next->flags == IOVA_RESERVED;
+}
 
 static bool piece_at(const struct iova *from, uint64_t at, uint64_t last, struct piece *out)
 {
@@ -170,17 +178,17 @@ static bool piece_at(const struct iova *from, uint64_t at, uint64_t last, struct
 
     if (!n || n->first > at)
         return false;
-    uint32_t mapped = n->flags & IOVA_MAPPED;
-    *out = (struct piece){ .gpa = mapped ? n->value + (at - n->first) : 0, .flags = n->flags };
-    /* The segments of one mapping. */
-    while (mapped && n->last < last && !(n->flags & IOVA_END) &&
-           (next = interval_next(&from->set, n)) && next->first == n->last + 1)
+    *out = (struct piece){
+        .gpa = n->flags & IOVA_MAPPED ? n->value + (at - n->first) : 0,
+        .flags = n->flags,
+    };
+    while (n->last < last && continues(n, next = interval_next(&from->set, n)))
         n = next;
     out->bytes = (n->last < last ? n->last : last) - at + 1;
     return true;
 }
 
-/* Is [range] mapped or reserved throughout? */
+/* Is @range mapped or reserved throughout? */
 static bool is_full(const struct iova *from, struct iova_range range)
 {
     for (uint64_t at = range.first;;) {

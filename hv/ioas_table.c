@@ -307,6 +307,24 @@ enum hv_status ioas_table_map(struct ioas *ioas, struct iova_range range, uint64
     return HV_OK;
 }
 
+/* What must be invalidated if @range goes: large leaves at its ends as a whole, also when the rest
+ * of them stays (VT-d 6.5.2.3: the address mask is that of the page that may be cached). */
+static struct iova_range with_leaves(const struct ioas *ioas, struct iova_range range)
+{
+    struct iova_range all = range;
+    struct pt_leaf leaf;
+
+    for (const struct ioas_table *t = ioas->tables; t; t = t->next) {
+        if (pt_lookup(&t->pt, PTADDR(range.first), &leaf) &&
+            (range.first & ~(leaf.size - 1)) < all.first)
+            all.first = range.first & ~(leaf.size - 1);
+        if (pt_lookup(&t->pt, PTADDR(range.last), &leaf) &&
+            (range.last | (leaf.size - 1)) > all.last)
+            all.last = range.last | (leaf.size - 1);
+    }
+    return all;
+}
+
 /* Make both ends of @range borders in every table, so that none can fail when others are done. */
 static enum hv_status split_all(struct ioas *ioas, struct iova_range range)
 {
@@ -331,21 +349,26 @@ enum hv_status ioas_table_unmap(struct ioas *ioas, struct iova_range range, bool
         *done = true;
         return HV_OK;
     }
+    const struct iova_range all = with_leaves(ioas, range);
     if (t->next) {
         status = split_all(ioas, range);
         if (status != HV_OK)
-            return status;
+            goto fail;
         for (; t->next; t = t->next)
             unmap_one(t, range, &freed);
     }
     status = pt_unmap(&t->pt, PTADDR(range.first), range.last - range.first + 1, &freed);
     if (status != HV_OK)
-        return status;
+        goto fail;
     *done = true;
-    status = changed(ioas, NULL, range);
+    status = changed(ioas, NULL, all);
     if (status == HV_OK)
         pt_release(&t->pt, &freed); /* all tables are charged to the same quota */
     else
         log_error("ioas", "%s: pages of tables cannot be confirmed unused: kept", ioas->vm->name);
+    return status;
+
+fail: /* some leaves may be split, and still be cached as they were */
+    (void)changed(ioas, NULL, all);
     return status;
 }

@@ -1,0 +1,371 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "tests/unit/ioas_rig.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "arch/x86/vcpu.h"
+#include "hv/device.h"
+#include "hv/rings.h"
+#include "hv/sva.h"
+
+#define UNIT_BASE 0xfed90000ull
+#define UNIT_STEP 0x10000ull
+
+struct rig rig;
+struct rig_atc rig_atc[32];
+static unsigned atc_next;
+
+/* --- What the units reach ------------------------------------------------------------------------
+ */
+
+static bool bus_read(void *, uint64_t hpa, void *buf, size_t len)
+{
+    const void *p = platform_memory(hpa, len);
+
+    if (p)
+        memcpy(buf, p, len);
+    return p;
+}
+
+static bool bus_write(void *, uint64_t hpa, const void *buf, size_t len)
+{
+    void *p = platform_memory(hpa, len);
+
+    if (p)
+        memcpy(p, buf, len);
+    return p;
+}
+
+static bool bus_cas(void *, uint64_t hpa, uint64_t *expected, uint64_t desired, bool *swapped)
+{
+    uint64_t *p = platform_memory(hpa, 8);
+
+    if (!p)
+        return false;
+    *swapped = *p == *expected;
+    *expected = *p;
+    if (*swapped)
+        *p = desired;
+    return true;
+}
+
+static void bus_interrupt(void *, uint64_t, uint32_t)
+{
+}
+
+static bool bus_devtlb(void *, uint16_t rid, int32_t pasid, bool global, uint64_t address,
+                       uint64_t size)
+{
+    for (unsigned i = 0; i < ARRAY_SIZE(rig_atc); i++) {
+        struct rig_atc *a = &rig_atc[i];
+        int32_t own = a->pasid == HC_PASID_NONE ? -1 : (int32_t)a->pasid;
+        if (a->valid && rig.rid[a->device] == rid && (global ? own >= 0 : own == pasid) &&
+            a->address <= address + (size - 1) && address <= a->address + (a->size - 1))
+            a->valid = false;
+    }
+    return true;
+}
+
+static void bus_response(void *, uint16_t, int32_t, uint16_t, uint8_t)
+{
+}
+
+static void bus_complain(void *, const char *rule, const char *text)
+{
+    if (!rig.complaints++)
+        snprintf(rig.complaint, sizeof(rig.complaint), "%s: %s", rule, text);
+}
+
+static const struct vtd_model_bus bus = {
+    .read = bus_read,
+    .write = bus_write,
+    .cas64 = bus_cas,
+    .interrupt = bus_interrupt,
+    .devtlb_invalidate = bus_devtlb,
+    .page_response = bus_response,
+    .complain = bus_complain,
+};
+
+static uint64_t reg_read(void *ctx, uint32_t offset, unsigned size)
+{
+    return vtd_model_mmio_read(ctx, offset, size);
+}
+
+static void reg_write(void *ctx, uint32_t offset, unsigned size, uint64_t value)
+{
+    vtd_model_mmio_write(ctx, offset, size, value);
+}
+
+static void stored(void *, uint64_t hpa, unsigned size)
+{
+    if (rig.units == 4 && hpa)
+        vtd_model_memory_written(rig.model[3], hpa, size);
+}
+
+static void flushed(void *, uint64_t hpa, uint64_t size)
+{
+    if (rig.units == 4 && hpa)
+        vtd_model_cache_flush(rig.model[3], hpa, size);
+}
+
+static void relax(void *)
+{
+    for (unsigned i = 0; i < rig.units; i++)
+        vtd_model_run(rig.model[i]);
+}
+
+/* --- Units that differ ---------------------------------------------------------------------------
+ */
+
+static const struct unit_kind {
+    unsigned depths, width; /* bit n: n + 3 levels; bits of address */
+    unsigned large;         /* 1: 2M, 3: and 1G */
+    bool caching_mode, coherent;
+} kinds[4] = {
+    { 7, 57, 3, false, true },
+    { 1, 39, 0, false, true },
+    { 2, 48, 1, true, true },
+    { 6, 52, 3, false, false },
+};
+
+static void put_field(uint64_t *reg, unsigned high, unsigned low, uint64_t value)
+{
+    uint64_t mask = ((1ull << (high - low + 1)) - 1) << low;
+
+    *reg = (*reg & ~mask) | value << low;
+}
+
+static struct vtd_model_config config_of(const struct unit_kind *k)
+{
+    struct vtd_model_config c = vtd_model_default_config();
+
+    put_field(&c.cap, 12, 8, k->depths << 1);
+    put_field(&c.cap, 21, 16, k->width - 1);
+    put_field(&c.cap, 35, 34, k->large);
+    put_field(&c.cap, 7, 7, k->caching_mode);
+    put_field(&c.ecap, 0, 0, k->coherent);
+    put_field(&c.ecap, 48, 48, k->coherent);
+    return c;
+}
+
+static size_t make_dmar(uint8_t table[4096])
+{
+    unsigned at = 48;
+    uint8_t sum = 0;
+
+    memset(table, 0, 4096);
+    memcpy(table, "DMAR", 4);
+    table[8] = 1;
+    table[36] = 45;
+    for (unsigned u = 0; u < rig.units; u++) {
+        unsigned length = 16 + 2 * 8;
+        platform_put(table, at + 2, 2, length);
+        platform_put(table, at + 8, 8, UNIT_BASE + u * UNIT_STEP);
+        for (unsigned k = 0; k < 2; k++) {
+            uint8_t *scope = table + at + 16 + 8 * k;
+            scope[0] = 1;
+            scope[1] = 8;
+            scope[5] = (uint8_t)(rig.rid[2 * u + k] >> 8);
+            scope[6] = (uint8_t)(rig.rid[2 * u + k] >> 3 & 31);
+        }
+        at += length;
+    }
+    platform_put(table, at, 2, 1);
+    platform_put(table, at + 2, 2, 32);
+    platform_put(table, at + 8, 8, RIG_RMRR);
+    platform_put(table, at + 16, 8, RIG_RMRR + 0xfffff);
+    table[at + 24] = 1;
+    table[at + 25] = 8;
+    table[at + 29] = (uint8_t)(rig.rid[1] >> 8);
+    table[at + 30] = (uint8_t)(rig.rid[1] >> 3 & 31);
+    at += 32;
+    platform_put(table, 4, 4, at);
+    for (unsigned i = 0; i < at; i++)
+        sum = (uint8_t)(sum + table[i]);
+    table[9] = (uint8_t)-sum;
+    return at;
+}
+
+static struct platform_pci functions[REF_DEVICES];
+
+static void make_function(struct platform_pci *f, rid_t rid)
+{
+    platform_pci_endpoint(f, rid, 0x1234, 0x5678, 0, 0);
+    platform_put(f->config, 0x100, 4, 0x1101000b);
+    platform_put(f->config, 0x110, 4, 0x1201000f); /* ATS */
+    platform_put(f->config, 0x114, 2, 0x0060);
+    platform_put(f->writable, 0x116, 2, 0x801f);
+    platform_put(f->config, 0x120, 4, 0x0001001b); /* PASID, 20 bits */
+    platform_put(f->config, 0x124, 2, 0x1400);
+    platform_put(f->writable, 0x126, 2, 7);
+    platform_add_pci(f);
+}
+
+/* --- The VM --------------------------------------------------------------------------------------
+ */
+
+static void make_vm(void)
+{
+    struct vm *vm = calloc(1, sizeof(*vm));
+
+    vm->lock = (struct lock)LOCK(RANK_VM);
+    vm->ram[0] = (struct vm_ram){ GPADDR(0), platform_ram(RIG_RAM_LOW), RIG_RAM_LOW };
+    vm->ram[1] = (struct vm_ram){ GPADDR(VM_RAM_HIGH), platform_ram(RIG_RAM_HIGH), RIG_RAM_HIGH };
+    vm->nram = 2;
+    vm->quota.limit = 100000;
+    vm->nvcpus = 1;
+    vm->vcpu[0] = calloc(1, sizeof(struct vcpu));
+    vm->vcpu[0]->vm = vm;
+    rig.vm = vm;
+    assert_int_equal(rings_create(vm), HV_OK);
+    assert_int_equal(sva_create(vm), HV_OK);
+    for (unsigned d = 0; d < 2 * rig.units; d++)
+        assert_int_equal(device_add(vm, rig.rid[d], 1), HV_OK);
+}
+
+static void tell(struct ref *ref)
+{
+    *ref = (struct ref){ .ndevices = 2 * rig.units };
+    ref->ram[0] = (struct ref_range){ 0, RIG_RAM_LOW - 1 };
+    ref->ram[1] = (struct ref_range){ VM_RAM_HIGH, VM_RAM_HIGH + RIG_RAM_HIGH - 1 };
+    for (unsigned d = 0; d < ref->ndevices; d++) {
+        const struct unit_kind *k = &kinds[rig.unit_of[d]];
+        ref->device[d] = (struct ref_device){
+            .depths = k->depths,
+            .width = k->width,
+            .nested = true,
+            .reserved = { { 0xfee00000, 0xfeefffff }, { RIG_RMRR, RIG_RMRR + 0xfffff } },
+            .nreserved = d == 1 ? 2 : 1,
+        };
+    }
+}
+
+void rig_start(unsigned units, struct ref *ref)
+{
+    uint8_t table[4096];
+
+    assert_int_equal(platform_fresh(NULL), 0);
+    rig = (struct rig){ .units = units };
+    memset(rig_atc, 0, sizeof(rig_atc));
+    for (unsigned d = 0; d < 2 * units; d++) {
+        rig.unit_of[d] = d / 2;
+        rig.rid[d] = (rid_t)((0x10 + d / 2) << 8 | (d % 2) << 3);
+        make_function(&functions[d], rig.rid[d]);
+    }
+    for (unsigned u = 0; u < units; u++) {
+        struct vtd_model_config c = config_of(&kinds[u]);
+        rig.model[u] = vtd_model_create(&c, &bus);
+        assert_non_null(rig.model[u]);
+        platform_add_mmio(&(struct platform_mmio){
+            .base = UNIT_BASE + u * UNIT_STEP,
+            .size = UNIT_STEP,
+            .ctx = rig.model[u],
+            .read = reg_read,
+            .write = reg_write,
+        });
+    }
+    platform_set_hooks(&(struct platform_hooks){ NULL, stored, flushed, relax });
+    size_t length = make_dmar(table);
+    iommu = &iommu_vtd;
+    assert_int_equal(iommu->probe(table, length, &device_events), HV_OK);
+    assert_int_equal(iommu->start(), HV_OK);
+    make_vm();
+    tell(ref);
+    struct hc_ring_setup ring = { .base = RIG_COMMANDS, .entries = 16 };
+    assert_int_equal(rig_struct(HC_COMMAND_RING, &ring, sizeof(ring), false, NULL), HV_OK);
+}
+
+unsigned rig_end(void)
+{
+    unsigned left;
+
+    device_end(rig.vm);
+    left = (unsigned)rig.vm->quota.used;
+    for (unsigned i = 0; i < ARRAY_SIZE(rig_atc); i++)
+        left += rig_atc[i].valid;
+    free(rig.vm->vcpu[0]);
+    free(rig.vm);
+    for (unsigned u = 0; u < rig.units; u++)
+        vtd_model_destroy(rig.model[u]);
+    rig.units = 0;
+    return left;
+}
+
+/* --- Calls ---------------------------------------------------------------------------------------
+ */
+
+enum hv_status rig_call(uint64_t number, uint64_t a0, uint64_t *value)
+{
+    struct hypercall_regs regs = { number, { a0 } };
+    uint64_t ignored;
+
+    return hypercall(rig.vm->vcpu[0], &regs, value ? value : &ignored);
+}
+
+static void *at(uint64_t gpa)
+{
+    return vm_ram(rig.vm, GPADDR(gpa), 8);
+}
+
+static enum hv_status by_command(uint64_t number, const void *in, size_t size, uint64_t *value)
+{
+    struct hc_ring *ring = at(RIG_COMMANDS);
+    struct hc_command *slot =
+        (struct hc_command *)at(RIG_COMMANDS + HC_RING_ENTRIES) + (ring->producer & 15);
+    uint64_t done;
+
+    *slot = (struct hc_command){ .call = (uint32_t)number, .status = HC_COMMAND_PENDING };
+    memcpy(slot->args, in, size);
+    ring->producer++;
+    assert_int_equal(rig_call(HC_DOORBELL, 0, &done), HV_OK);
+    assert_int_equal(done, 1);
+    assert_int_equal(ring->consumer, ring->producer);
+    if (value)
+        *value = slot->value;
+    return (enum hv_status)slot->status;
+}
+
+enum hv_status rig_struct(uint64_t number, const void *in, size_t size, bool by_ring,
+                          uint64_t *value)
+{
+    uint8_t copy[64];
+    uint32_t bytes = (uint32_t)size;
+
+    memcpy(copy, in, size);
+    memcpy(copy, &bytes, sizeof(bytes));
+    if (by_ring)
+        return by_command(number, copy, size, value);
+    memcpy(at(RIG_SCRATCH), copy, size);
+    return rig_call(number, RIG_SCRATCH, value);
+}
+
+/* --- DMA -----------------------------------------------------------------------------------------
+ */
+
+bool rig_translate(unsigned device, uint32_t pasid, uint64_t address, bool write, bool ats,
+                   uint64_t *hpa)
+{
+    struct vtd_model *m = rig.model[rig.unit_of[device]];
+    struct vtd_request req = {
+        .rid = rig.rid[device],
+        .pasid_present = pasid != HC_PASID_NONE,
+        .pasid = pasid != HC_PASID_NONE ? pasid : 0,
+        .access = write ? VTD_WRITE : VTD_READ,
+        .addr = address,
+    };
+    struct vtd_translation t;
+
+    if (!ats)
+        return vtd_model_access(m, &req, hpa) == 0;
+    req.access = VTD_READ; /* what is wanted beyond it, no_write tells */
+    vtd_model_translate(m, &req, !write, &t);
+    if (t.status != VTD_TC_SUCCESS || !(write ? t.w : t.r))
+        return false;
+    rig_atc[atc_next++ % ARRAY_SIZE(rig_atc)] = (struct rig_atc){
+        true, t.r, t.w, device, pasid, address & ~(t.size - 1), t.size, t.hpa & ~(t.size - 1)
+    };
+    *hpa = (t.hpa & ~(t.size - 1)) | (address & (t.size - 1));
+    return true;
+}
