@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* build: arch/x86/vmx/caps.c arch/x86/vmx/failure.c */
+/* build: arch/x86/vmx/caps.c arch/x86/vmx/failure_checks.c arch/x86/vmx/failure.c */
 /*
  * A refused entry is explained: one thing wrong in an otherwise good VMCS, and the words that name
  * it.

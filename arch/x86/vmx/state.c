@@ -25,7 +25,7 @@ static void write_rows(const struct row *row, unsigned n)
         vmcs_write(row->field, row->value);
 }
 
-static void controls(const struct vcpu *v, uint64_t io_bitmaps, uint64_t msr_bitmap)
+static void controls(const struct vcpu *v)
 {
     const struct vmx *s = v->backend;
     const uint32_t *c = vmx_setup.controls;
@@ -36,9 +36,9 @@ static void controls(const struct vcpu *v, uint64_t io_bitmaps, uint64_t msr_bit
         { VMCS_EXIT_CONTROLS, c[VMX_EXIT] },
         { VMCS_VPID, VMX_GUEST_VPID },
         { VMCS_EPTP, ept_pointer(&v->vm->npt) },
-        { VMCS_IO_BITMAP_A, io_bitmaps },
-        { VMCS_IO_BITMAP_B, io_bitmaps + PAGE_SIZE },
-        { VMCS_MSR_BITMAP, msr_bitmap },
+        { VMCS_IO_BITMAP_A, vmx_io_bitmaps },
+        { VMCS_IO_BITMAP_B, vmx_io_bitmaps + PAGE_SIZE },
+        { VMCS_MSR_BITMAP, vmx_msr_bitmap },
         { VMCS_VIRTUAL_APIC, s->apic_page_pa },
         /* #DB and #AC can be raised by their own delivery, for ever, with no interrupt between. */
         { VMCS_EXCEPTION_BITMAP, 1u << VECTOR_DB | 1u << VECTOR_AC | 1u << VECTOR_MC },
@@ -108,14 +108,14 @@ static void host_state(void)
     write_rows(rows, ARRAY_SIZE(rows));
 }
 
-void vmx_load(struct vcpu *v, uint64_t vmcs, uint64_t io_bitmaps, uint64_t msr_bitmap)
+void vmx_load(struct vcpu *v, uint64_t vmcs)
 {
     struct vmx *s = v->backend;
     bool failed;
 
     __asm__ volatile("vmclear %1; vmptrld %1" : "=@ccbe"(failed) : "m"(vmcs) : "memory");
     hv_assert(!failed);
-    controls(v, io_bitmaps, msr_bitmap);
+    controls(v);
     apic(v);
     host_state();
     s->loaded = true;

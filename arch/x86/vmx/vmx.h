@@ -29,8 +29,12 @@ extern struct vmx_setup vmx_setup;
 unsigned vmx_enter(uint64_t reg[REGS], bool launched);
 void vmx_exit(void); /* where exits come out, on the stack of vmx_enter() */
 
+/* bitmaps.c; physical, 0: not made yet. */
+extern uint64_t vmx_io_bitmaps, vmx_msr_bitmap;
+enum hv_status vmx_make_bitmaps(void); /* once made, it does nothing */
+
 /* state.c: what the VMCS holds. */
-void vmx_load(struct vcpu *v, uint64_t vmcs, uint64_t io_bitmaps, uint64_t msr_bitmap);
+void vmx_load(struct vcpu *v, uint64_t vmcs);
 void vmx_guest_state(const struct vcpu_start *start);
 
 /* exits.c */
