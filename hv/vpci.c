@@ -8,6 +8,7 @@
 #include "hv/pci.h"
 #include "hv/platform.h"
 #include "hv/vm.h"
+#include "hv/vmsi.h"
 
 #define DATA_PORT 0xcfcu
 
@@ -42,6 +43,7 @@ struct vfunction {
     rid_t rid;
     uint16_t command; /* as the guest sees it */
     uint8_t pcie;     /* offset of the PCIe capability; 0: none */
+    struct vmsi msi;
     struct vbar bar[PCI_BARS];
 };
 
@@ -175,6 +177,7 @@ static enum hv_status take_function(struct vm *vm, const struct boot_pci *pci)
     unsigned pcie = pci_capability(pci->rid, CAP_PCIE);
     if (pcie + CAP_PCIE_BYTES <= 256)
         f->pcie = (uint8_t)pcie;
+    vmsi_create(pci->rid, &f->msi);
     vm->vpci->nfunctions++;
     pci_config_write(pci->rid, PCI_COMMAND, 2, PCI_COMMAND_MEMORY | PCI_COMMAND_NO_INTX);
     return HV_OK;
@@ -206,6 +209,7 @@ void vpci_destroy(struct vm *vm)
     for (unsigned i = 0; i < vm->vpci->nfunctions; i++) {
         rid_t rid = vm->vpci->function[i].rid;
         pci_config_write(rid, PCI_COMMAND, 2, 0);
+        vmsi_destroy(rid, &vm->vpci->function[i].msi);
         drop_bars(vm, &vm->vpci->function[i]);
         disown(rid);
     }
@@ -223,13 +227,32 @@ static struct vbar *bar_at(struct vfunction *f, unsigned reg)
     return reg >= PCI_BAR0 && index < PCI_BARS ? &f->bar[index] : NULL;
 }
 
-/* The PCIe capability, alone in its list. */
-static uint32_t view_pcie(const struct vfunction *f, unsigned reg)
+/* The capabilities that show, in the order of their list: the first one behind @after (0: of all).
+ */
+static uint8_t capability(const struct vfunction *f, unsigned after)
 {
-    if (reg - f->pcie >= CAP_PCIE_BYTES)
+    const uint8_t all[] = { 0, f->pcie, f->msi.msi, f->msi.msix };
+    unsigned i = 0;
+
+    while (i < ARRAY_SIZE(all) && all[i] != after)
+        i++;
+    for (i++; i < ARRAY_SIZE(all); i++) {
+        if (all[i])
+            return all[i];
+    }
+    return 0;
+}
+
+static uint32_t view_capability(const struct vfunction *f, unsigned reg)
+{
+    uint32_t value = 0;
+    bool head = reg == f->pcie || reg == f->msi.msi || reg == f->msi.msix;
+
+    if (f->pcie && reg - f->pcie < CAP_PCIE_BYTES)
+        value = pci_config_read(f->rid, reg, 4) & (head ? 0xffff00ff : ~0u);
+    else if (!vmsi_read(f->rid, &f->msi, reg, &value))
         return 0;
-    uint32_t value = pci_config_read(f->rid, reg, 4);
-    return reg == f->pcie ? value & 0xffff00ff : value;
+    return head ? value | (uint32_t)capability(f, reg) << 8 : value;
 }
 
 static uint32_t view(struct vfunction *f, unsigned reg)
@@ -237,14 +260,14 @@ static uint32_t view(struct vfunction *f, unsigned reg)
     const struct vbar *bar = bar_at(f, reg);
 
     if (reg >= 0x40)
-        return f->pcie ? view_pcie(f, reg) : 0;
+        return view_capability(f, reg);
     if (bar)
         return bar->sizing ? bar->mask | (bar->value & 0xf) : bar->value;
     if (reg == PCI_CAPABILITIES)
-        return f->pcie;
+        return capability(f, 0);
     uint32_t value = pass[reg / 4] ? pci_config_read(f->rid, reg, 4) & pass[reg / 4] : 0;
     if (reg == PCI_COMMAND)
-        value |= f->command | (f->pcie ? 1u << 20 : 0);
+        value |= f->command | (capability(f, 0) ? 1u << 20 : 0);
     return value;
 }
 
@@ -260,7 +283,7 @@ static void set_command(struct vfunction *f, uint32_t value)
                      PCI_COMMAND_MEMORY | PCI_COMMAND_NO_INTX | (value & PCI_COMMAND_MASTER));
 }
 
-static void change(struct vfunction *f, unsigned reg, uint32_t value)
+static void change(struct vm *vm, struct vfunction *f, unsigned reg, uint32_t value)
 {
     struct vbar *bar = bar_at(f, reg);
 
@@ -268,6 +291,8 @@ static void change(struct vfunction *f, unsigned reg, uint32_t value)
         bar->sizing = bar->mask && (value & bar->mask) == bar->mask && value != bar->value;
     else if (reg == PCI_COMMAND)
         set_command(f, value);
+    else
+        vmsi_write(vm, (unsigned)(f - vm->vpci->function), &f->msi, f->rid, reg, value);
 }
 
 /* The slot that the address register selects; NULL: none, or (*bridge) slot 0. */
@@ -324,7 +349,7 @@ void vpci_io_write(struct vm *vm, uint16_t port, unsigned size, uint32_t value)
             p->address = value & 0x80fffffc;
     } else if (f) {
         uint32_t keep = view(f, reg) & ~(ones << (8 * at));
-        change(f, reg, keep | (value & ones) << (8 * at));
+        change(vm, f, reg, keep | (value & ones) << (8 * at));
     }
     lock_drop(&vm->lock);
 }

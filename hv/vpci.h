@@ -3,8 +3,8 @@
  * The PCI bus that a VM sees: bus 0, a host bridge in slot 0, its functions in the slots from 1 on,
  * in the order of the configuration. Ports 0xCF8 to 0xCFF.
  *
- * Of a function it sees the identity, the command register, its memory BARs and the PCIe
- * capability; MSI, MSI-X, all other capabilities and IO BARs are not there. BARs have fixed guest
+ * Of a function it sees the identity, the command register, its memory BARs and the capabilities
+ * PCIe, MSI and MSI-X (hv/vmsi.h); all others and IO BARs are not there. BARs have fixed guest
  * addresses, given by Sluice from VM_RAM_LOW_END up: sizing works, moving them does not. They are
  * mapped while the VM lives: the memory-decode bit is remembered, and decoding stays on. The
  * bus-master bit is the function's own: where its DMA goes is the IOMMU's matter.

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+/* build: tests/unit/abi_vm.c tests/unit/fake_iommu.c */
 /* What a VM sees of its functions, what it can change, and which functions it may have. */
 #include <string.h>
 
