@@ -104,7 +104,7 @@ def run(m):
         os.close(theirs)
         reader = threading.Thread(target=_collect, args=(console, m, result, done), daemon=True)
         reader.start()
-        try:
+        try:  # its end, or that of the emulator, which closes the console
             done.wait(m.timeout)
         finally:
             result.exit_code = process.poll()
@@ -112,9 +112,8 @@ def run(m):
             process.wait()
             result.pids.append(process.pid)
             reader.join(5)
-        for name in ("bochs.out", "bochs.log"):
-            with open(f"{directory}/{name}", encoding="utf-8", errors="replace") as f:
-                result.log += f.read()
+        # Without a log it did not like its configuration.
+        result.log = qemu._text(f"{directory}/bochs.out") + qemu._text(f"{directory}/bochs.log")
     result.seconds = time.monotonic() - started
     result.serial = "\n".join(result.lines)
     return result
