@@ -46,7 +46,7 @@ $(host_test): $(call objects,hv,$(filter-out hv/main.c,$(hv_src)) $(wildcard tes
 	$(Q)ld.lld$(LLVM) $(LDBARE) --strip-all -T linker.ld -o $@ $(filter %.o %.a,$^)
 
 tests-built: $(unit) # build the unit tests without running them
-system-built: $(B)/sluice.img $(B)/tests/device-server $(B)/tests/shim.efi $(efi_tests) $(host_test) # build what the system tests need
+system-built: $(B)/tests/unit/test_vtd_units $(B)/sluice.img $(B)/tests/device-server $(B)/tests/shim.efi $(efi_tests) $(host_test) # build what the system tests need
 
 # Both print "N passed, N failed" last.
 system := python3 tests/system/run.py --build $(B)
@@ -69,7 +69,10 @@ test-system: system-built # boot tests in QEMU; TESTS=... only those whose name 
 test-vmx: system-built # the same image and guests on Intel's VMX, in Bochs
 	$(Q)tools/test-summary --system '$(system) test test_vmx'
 
+test-units: system-built # every kind of VT-d unit, the model's and QEMU's; keeps docs/units.md
+	$(Q)tools/test-summary --system '$(system) test TestUnits' $(B)/tests/unit/test_vtd_units
+
 bench: system-built # measure in QEMU by counting instructions; writes build/bench.txt
 	$(Q)$(system) bench
 
-.PHONY: run test test-unit test-model test-system test-vmx bench tests-built system-built
+.PHONY: run test test-unit test-model test-system test-units test-vmx bench tests-built system-built

@@ -187,8 +187,8 @@ static enum hv_status entry_set(struct vtd_device *v, uint32_t pasid, uint64_t *
     return vtd_inval_run(VTD_PASID_SET, &args, false);
 }
 
-/* P off in one store, and nothing left in any cache. The rest of the entry stays until it is set
- * again. */
+/* P off in one store, and nothing left in any cache. The kind goes with it: QEMU 11's unit looks at
+ * that and never at P. The other words stay until the entry is set again. */
 static enum hv_status entry_clear(struct vtd_device *v, uint32_t pasid, uint64_t *e, bool drain)
 {
     struct vtd_inval_args args = {
@@ -197,7 +197,7 @@ static enum hv_status entry_clear(struct vtd_device *v, uint32_t pasid, uint64_t
         .did = vtd_pasid_did(e),
         .pasid = pasid,
     };
-    store64(&e[0], e[0] & ~PASID_PRESENT);
+    store64(&e[0], 0);
     vtd_unit_flush(v->unit, e, 64);
     return vtd_inval_run(VTD_PASID_CLEARED, &args, drain);
 }
@@ -289,9 +289,9 @@ enum hv_status vtd_block(struct iommu_device *dev, uint32_t pasid)
     uint64_t *e = v ? vtd_pasid_entry(v, pasid) : NULL;
     if (!e || !(e[0] & PASID_PRESENT))
         return HV_OK;
-    bool pri = v->pri;
+    bool pri = v->pri, nested = is_nested(e);
     enum hv_status status = entry_clear(v, pasid, e, pri);
-    use_count(v, pasid, vtd_pasid_did(e), is_nested(e), -1);
+    use_count(v, pasid, vtd_pasid_did(e), nested, -1);
     if (!status && pri)
         status = vtd_prq_drain(v, (int32_t)pasid);
     if (status)

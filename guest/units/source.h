@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * A device of QEMU's as a source of DMA: how to make it read a page of memory, and write one.
+ * Completion is polled. What the tests do with it is in main.c.
+ */
+#ifndef GUEST_UNITS_SOURCE_H
+#define GUEST_UNITS_SOURCE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct source {
+    const char *name;
+    uint32_t id; /* device << 16 | vendor */
+    /* Reset, ready for work; its own queues, if any, are in memory that DMA can reach. */
+    bool (*open)(uint32_t rid);
+    /* The device reads the page at @address and keeps it; NULL: it cannot. false: it saw an error,
+     * or did not finish. */
+    bool (*take)(uint64_t address);
+    /* The device writes what it took last, or something of its own, to the page at @address. */
+    bool (*give)(uint64_t address);
+    bool queues; /* without DMA it cannot even be told what to do */
+};
+
+extern const struct source edu, testdev, nvme, rng;
+
+/* Wait up to @us for @done. */
+bool wait_for(bool (*done)(void), uint64_t us);
+
+#endif
