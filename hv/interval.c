@@ -56,10 +56,12 @@ static struct interval *rotate_left(struct interval *n)
     return up;
 }
 
-static void mend(struct interval **link)
+/* Put the tree at @link right, whose children are. @return whether those above have to know. */
+static bool mend(struct interval **link)
 {
     struct interval *n = *link;
-    const uint32_t l = height(n->left), r = height(n->right);
+    const uint32_t l = height(n->left), r = height(n->right), was = n->height;
+    const uint64_t gap_was = n->gap;
 
     if (l > r + 1) {
         if (height(n->left->left) < height(n->left->right))
@@ -71,6 +73,16 @@ static void mend(struct interval **link)
         *link = rotate_left(n);
     }
     update(*link);
+    return (*link)->height != was || (*link)->gap != gap_was;
+}
+
+/* From the bottom up: as far as something changes, and at least to way[@to]. */
+static void mend_all(struct interval **const *way, unsigned depth, unsigned to)
+{
+    while (depth--) {
+        if (!mend(way[depth]) && depth <= to)
+            return;
+    }
 }
 
 void interval_insert(struct interval_set *set, struct interval *node)
@@ -78,16 +90,18 @@ void interval_insert(struct interval_set *set, struct interval *node)
     struct interval **way[DEPTH_MAX], **link = &set->root;
     const struct interval *below = NULL;
     struct interval *above = NULL;
-    unsigned depth = 0;
+    unsigned depth = 0, to = DEPTH_MAX;
 
     while (*link) {
         struct interval *n = *link;
-        way[depth++] = link;
+        way[depth] = link;
         if (node->first < n->first) {
             above = n;
+            to = depth++;
             link = &n->left;
         } else {
             below = n;
+            depth++;
             link = &n->right;
         }
     }
@@ -100,35 +114,34 @@ void interval_insert(struct interval_set *set, struct interval *node)
     update(node);
     *link = node;
     set->count++;
-    while (depth--)
-        mend(way[depth]);
+    mend_all(way, depth, to);
 }
 
 void interval_remove(struct interval_set *set, struct interval *node)
 {
     struct interval **way[DEPTH_MAX], **link = &set->root, *above = NULL;
-    unsigned depth = 0;
+    unsigned depth = 0, to = DEPTH_MAX;
 
     while (*link != node) {
         struct interval *n = *link;
-        way[depth++] = link;
+        way[depth] = link;
         if (node->first < n->first) {
             above = n;
+            to = depth;
             link = &n->left;
         } else {
             link = &n->right;
         }
+        depth++;
     }
     if (!node->right) {
         *link = node->left;
         if (above)
             above->before += node->before + bytes_of(node);
-        if (*link)
-            way[depth++] = link;
     } else {
         /* The next one takes its place. */
-        unsigned here = depth;
         struct interval **low = &node->right;
+        to = depth;
         way[depth++] = link;
         while ((*low)->left) {
             way[depth++] = low;
@@ -139,13 +152,14 @@ void interval_remove(struct interval_set *set, struct interval *node)
         *low = next->right;
         next->left = node->left;
         next->right = node->right;
+        next->height = node->height; /* what those above know */
+        next->gap = node->gap;
         *link = next;
-        if (depth > here + 1)
-            way[here + 1] = &next->right;
+        if (depth > to + 1)
+            way[to + 1] = &next->right;
     }
     set->count--;
-    while (depth--)
-        mend(way[depth]);
+    mend_all(way, depth, to);
 }
 
 struct interval *interval_from(const struct interval_set *set, uint64_t address)
@@ -169,8 +183,8 @@ struct interval *interval_next(const struct interval_set *set, const struct inte
 }
 
 /* The lowest one that begins behind @address with @bytes free before it. Below a node that lies
- * behind
- * @address as a whole, `gap` tells the truth; so only the way to @address is walked in vain. */
+ * behind @address as a whole, `gap` tells the truth; so only the way to @address is walked in
+ * vain. */
 static const struct interval *with_gap(const struct interval *n, uint64_t address, uint64_t bytes)
 {
     while (n && n->gap >= bytes) {

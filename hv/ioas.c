@@ -125,10 +125,22 @@ static enum hv_status check_next(const struct ioas *ioas)
     return next_cuts(ioas) ? HV_EBUSY : HV_OK;
 }
 
-static void take_next(struct ioas *ioas)
+static void take_next(struct ioas *ioas, uint32_t listed)
 {
+    ioas->listed = listed;
     ioas->iova.nallowed = ioas->nnext;
     memcpy(ioas->iova.allowed, ioas->next, ioas->nnext * sizeof(ioas->next[0]));
+}
+
+/* When a device goes the list is left as it is: it mostly comes back, and then the list is right.
+ */
+void ioas_refresh(struct ioas *ioas)
+{
+    if (ioas->listed == ioas->now)
+        return;
+    /* Without room for the new list the old one, which is narrower, does as well. */
+    if (make_next(ioas, NULL))
+        take_next(ioas, ioas->now);
 }
 
 /* --- Attachments ---------------------------------------------------------------------------------
@@ -136,10 +148,12 @@ static void take_next(struct ioas *ioas)
 
 enum hv_status ioas_attach(struct ioas *ioas, const struct device *d, struct ioas_unit **out)
 {
-    bool first = !ioas->attached[d->handle];
+    const uint32_t now = ioas->now | 1u << d->handle;
+    const bool more = ioas->listed != now;
     enum hv_status status;
 
-    if (first) {
+    static_assert(BOOT_VM_PCI <= 32);
+    if (more) {
         if (!ioas_table_limit(ioas, d->caps))
             return HV_ENOTSUP;
         status = make_next(ioas, d) && ioas->nnext ? check_next(ioas) : HV_ENOTSUP;
@@ -149,8 +163,9 @@ enum hv_status ioas_attach(struct ioas *ioas, const struct device *d, struct ioa
     status = ioas_table_get(ioas, d->io.unit, out);
     if (status != HV_OK)
         return status;
-    if (first)
-        take_next(ioas);
+    if (more)
+        take_next(ioas, now);
+    ioas->now = now;
     (*out)->users++;
     ioas->attached[d->handle]++;
     ioas->users++;
@@ -166,9 +181,8 @@ void ioas_detach(struct ioas *ioas, const struct device *d, struct ioas_unit *un
         if (!unit->kept)
             ioas_table_drop(ioas, unit);
     }
-    /* Without room for the new list the old one, which is narrower, does as well. */
-    if (--ioas->attached[d->handle] == 0 && make_next(ioas, NULL))
-        take_next(ioas);
+    if (--ioas->attached[d->handle] == 0)
+        ioas->now &= ~(1u << d->handle);
 }
 
 /* --- Life ----------------------------------------------------------------------------------------
@@ -312,6 +326,7 @@ enum hv_status ioas_hc_require_iova(struct vm *vm, const void *arg, uint64_t *)
         return HV_EFAULT;
     if (ioas->nrequired)
         return HV_EEXIST;
+    ioas_refresh(ioas);
     enum hv_status status = read_list(ioas, list, in->count);
     if (status != HV_OK)
         return status;
@@ -319,19 +334,20 @@ enum hv_status ioas_hc_require_iova(struct vm *vm, const void *arg, uint64_t *)
         return HV_EBUSY;
     memcpy(ioas->required, ioas->next, ioas->nnext * sizeof(ioas->next[0]));
     ioas->nrequired = ioas->nnext;
-    take_next(ioas);
+    take_next(ioas, ioas->now);
     return HV_OK;
 }
 
 enum hv_status ioas_hc_ranges(struct vm *vm, const void *arg, uint64_t *value)
 {
     const struct hc_ioas_ranges *in = arg;
-    const struct ioas *ioas = ioas_find(vm, in->ioas);
+    struct ioas *ioas = ioas_find(vm, in->ioas);
 
     if (in->flags)
         return HV_EINVAL;
     if (!ioas)
         return HV_ENOENT;
+    ioas_refresh(ioas);
     if (in->ranges & 7)
         return HV_EALIGN;
     const struct iova *iova = &ioas->iova;

@@ -21,6 +21,8 @@ struct ioas {
     struct vm *vm;
     uint32_t handle;
     uint32_t users;                 /* attachments */
+    uint32_t now;                   /* devices attached, by bit */
+    uint32_t listed;                /* those that iova.allowed speaks of */
     uint32_t attached[BOOT_VM_PCI]; /* of them, by device */
     struct iova_range aperture;
     uint32_t nrequired; /* 0: no list was given */
@@ -35,6 +37,8 @@ struct ioas {
 
 /* NULL: no such one in this VM. Lock: the VM's. */
 struct ioas *ioas_find(const struct vm *vm, uint64_t handle);
+/* Bring iova.allowed up to date: before it is asked. */
+void ioas_refresh(struct ioas *ioas);
 /* The end of the addresses it wants to have: of the list, else of the aperture. */
 uint64_t ioas_end_wanted(const struct ioas *ioas);
 

@@ -77,12 +77,13 @@ static enum hv_status range_of(uint64_t first, uint64_t bytes, struct iova_range
 }
 
 /* A place for @bytes: the one asked for, or a free one. One call reaches @most bytes. */
-static enum hv_status place(const struct ioas *ioas, bool fixed, uint64_t most, uint64_t gpa,
+static enum hv_status place(struct ioas *ioas, bool fixed, uint64_t most, uint64_t gpa,
                             struct iova_range *range, bool *more)
 {
     uint64_t bytes = range->last - range->first + 1;
 
     *more = false;
+    ioas_refresh(ioas);
     if (!fixed) {
         if (bytes > most)
             return HV_ERANGE;

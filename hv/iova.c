@@ -168,10 +168,8 @@ enum hv_status iova_prepare_add(struct iova *iova, struct iova_range range, stru
 {
     unsigned nodes = 1;
 
-    *c = (struct iova_change){ .range = range };
-    if (!iova_is_allowed(iova, range))
-        return HV_ERANGE;
     struct interval *n = segment_in(iova, range.first, range.last);
+    *c = (struct iova_change){ .range = range, .clear = !n };
     if (n) {
         if (mapped_in(iova, range.first, range.last))
             return HV_EEXIST;
@@ -195,6 +193,10 @@ void iova_add(struct iova *iova, struct iova_change *c, uint64_t gpa, uint32_t a
 {
     const uint64_t first = c->range.first, last = c->range.last;
 
+    if (c->clear) {
+        insert(iova, c, c->range, gpa, access | IOVA_MAPPED | IOVA_BEGIN | IOVA_END);
+        return;
+    }
     for (uint64_t at = first;;) {
         uint32_t flags = access | IOVA_MAPPED | (at == first ? IOVA_BEGIN : 0);
         struct interval *n = segment_in(iova, at, last);
@@ -349,8 +351,6 @@ enum hv_status iova_reserve(struct iova *iova, struct iova_range range)
 {
     struct iova_change c = { .range = range };
 
-    if (!iova_is_allowed(iova, range))
-        return HV_ERANGE;
     if (iova_in_use(iova, range))
         return HV_EEXIST;
     enum hv_status status = spare_fill(iova, &c, 1);

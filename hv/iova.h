@@ -42,6 +42,7 @@ struct iova {
 struct iova_change {
     struct iova_range range; /* of this call: it may end before what was asked for */
     uint64_t mapped;         /* removal: bytes in it that are mapped */
+    bool clear;              /* addition: not even reservations are in the way */
     bool more;               /* something is left to do behind it */
     struct interval *spare;
 };
@@ -59,8 +60,9 @@ bool iova_is_mapped(const struct iova *iova, struct iova_range range);
 enum hv_status iova_find(const struct iova *iova, uint64_t hint, uint64_t bytes, uint64_t gpa,
                          uint64_t *first);
 
-/** Before mapping @range, over nothing but reservations. Then one of iova_add, iova_forget.
- *  @return HV_ERANGE not allowed; HV_EEXIST something is mapped; HV_EQUOTA, HV_ENOMEM. */
+/** Before mapping @range, which is allowed, over nothing but reservations. Then one of iova_add,
+ * iova_forget.
+ *  @return HV_EEXIST something is mapped; HV_EQUOTA, HV_ENOMEM. */
 enum hv_status iova_prepare_add(struct iova *iova, struct iova_range range, struct iova_change *c);
 void iova_add(struct iova *iova, struct iova_change *c, uint64_t gpa, uint32_t access);
 
@@ -74,7 +76,8 @@ void iova_remove(struct iova *iova, struct iova_change *c);
 /* Nothing came of it. */
 void iova_forget(struct iova *iova, struct iova_change *c);
 
-/* Reserve @range, a segment of its own. HV_ERANGE; HV_EEXIST in use; HV_EQUOTA, HV_ENOMEM. */
+/* Reserve @range, which is allowed, as a segment of its own. HV_EEXIST in use; HV_EQUOTA,
+ * HV_ENOMEM. */
 enum hv_status iova_reserve(struct iova *iova, struct iova_range range);
 /* Give up what is reserved in @range, up to IOVA_SEGMENTS_MAX segments; what is mapped stays.
  * @bytes: how many. HV_ENOENT: none; HV_EAGAIN: more is left; HV_EQUOTA, HV_ENOMEM (unchanged; not
