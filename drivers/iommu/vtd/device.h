@@ -14,6 +14,7 @@ struct vtd_desc;
 struct vtd_use {
     uint32_t id; /* domain id */
     uint32_t second_stage, nested;
+    uint32_t pasids; /* all of them, xor'd: of a single user, its own */
 };
 
 /* One page, charged to the device's quota. Changes are serialised by the caller per device. */

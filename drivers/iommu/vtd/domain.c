@@ -111,7 +111,11 @@ static enum hv_status device_changed(struct vtd_device *v, uint32_t id, struct v
     if (v->pci.global_invalidate)
         return vtd_inval_put(use->nested ? VTD_DEVICE_TLB_EVERY_ALL : VTD_DEVICE_TLB_EVERY_PAGES,
                              &args, first);
-    /* A device that cannot be told "all PASIDs" gets one message for each. */
+    /* A device that cannot be told "all PASIDs" gets one message for each; mostly there is one. */
+    if (use->nested + use->second_stage == 1) {
+        args.pasid = use->pasids;
+        return vtd_inval_put(use->nested ? VTD_DEVICE_TLB_ALL : VTD_DEVICE_TLB_PAGES, &args, first);
+    }
     for (args.pasid = 1; !status && vtd_pasid_next(v, id, &args.pasid); args.pasid++)
         status =
             vtd_inval_put(use->nested ? VTD_DEVICE_TLB_ALL : VTD_DEVICE_TLB_PAGES, &args, first);

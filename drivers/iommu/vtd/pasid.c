@@ -114,6 +114,7 @@ static void use_count(struct vtd_device *v, uint32_t pasid, uint32_t id, bool ne
             *u = (struct vtd_use){ .id = id };
         }
         *(nested ? &u->nested : &u->second_stage) += (uint32_t)by;
+        u->pasids ^= pasid;
         if (!u->nested && !u->second_stage)
             *u = v->use[--v->nuses];
     }
