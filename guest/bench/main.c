@@ -3,6 +3,7 @@
  * What the calls cost, from the guest and back, in TSC ticks. Started with one tick per instruction
  * (QEMU -icount shift=0) these are instructions, the same in every run. Prints "@bench NAME VALUE".
  */
+#include "guest/bench/bench.h"
 #include "guest/lib/accel.h"
 #include "guest/lib/cpu.h"
 #include "guest/lib/interrupts.h"
@@ -15,17 +16,16 @@
 #define EVENT_VECTOR 0x40
 #define VA           (SPACE_USER_BASE + 0x40000000)
 #define ROUNDS       32u
-#define COMMANDS     256u
 #define REQUESTS     64u
 
 static struct accel accel;
-static struct hc_device_info device;
+struct hc_device_info device;
 static struct space space;
 static struct event_ring events;
-static struct command_ring commands;
+struct command_ring commands;
 static uint32_t pasid;
 
-static void must(enum hv_status status, const char *what)
+void must(enum hv_status status, const char *what)
 {
     if (status != HV_OK)
         fail("%s: %s", what, sluice_status_name(status));
@@ -36,21 +36,19 @@ static void quiet(struct interrupt_frame *frame)
     (void)frame;
 }
 
-static void report(const char *name, uint64_t value)
+void report(const char *name, uint64_t value)
 {
     print("@bench %s %lu\n", name, value);
 }
 
-/* What two readings of the clock cost by themselves. */
-static uint64_t clock_cost(void)
+uint64_t clock_cost(void)
 {
     uint64_t begin = rdtsc();
 
     return rdtsc() - begin;
 }
 
-/* The smallest of several rounds: the same work each time, without a host interrupt in between. */
-static uint64_t least(void (*once)(void))
+uint64_t least(void (*once)(void))
 {
     uint64_t best = ~0ull, own = clock_cost();
 
@@ -117,7 +115,7 @@ static void ring_doorbell(void)
         fail("%lu commands ran", done);
 }
 
-static void check_statuses(uint32_t from, uint32_t count)
+void check_statuses(uint32_t from, uint32_t count)
 {
     for (uint32_t i = 0; i < count; i++)
         if (commands.slot[(from + i) % COMMANDS].status != HV_OK)
@@ -251,5 +249,6 @@ int guest_main(void)
     report("invalidate_page_call", least(invalidate_call));
     invalidate_ring();
     page_requests();
+    bench_ioas();
     return 0;
 }
