@@ -156,6 +156,48 @@ static void check_other_cpus(void)
     check("vectors-in-range", m.data == VECTOR_IRQ_LAST && (m.address & 0xfff00fff) == 0xfee00000);
 }
 
+static _Atomic unsigned device_calls, device_strayed;
+
+/* @ctx: the CPU on which it belongs. */
+static void device_called(void *ctx)
+{
+    atomic_fetch_add((uintptr_t)ctx == cpu_index() ? &device_calls : &device_strayed, 1);
+}
+
+/* Each CPU has its own: the same vector is another one elsewhere, and a full CPU is no other's. */
+static void check_device_vectors(void)
+{
+    struct irq_target first[CPUS_MAX], t = { 0 };
+    unsigned n = cpu_count(), taken = 1;
+    bool good = true;
+
+    for (unsigned i = 0; i < n; i++) {
+        good = good && irq_alloc_on(i, device_called, (void *)(uintptr_t)i, &first[i]) == HV_OK;
+        good = good && first[i].apic_id == cpus[i]->apic_id && first[i].vector == first[0].vector;
+    }
+    check("device-vectors", good);
+    while (irq_alloc_on(0, device_called, (void *)(uintptr_t)1, &t) == HV_OK)
+        taken++;
+    check("device-vectors-run-out", taken == VECTOR_DEVICE_LAST - VECTOR_DEVICE_FIRST + 1u &&
+                                        t.vector == VECTOR_DEVICE_LAST &&
+                                        irq_alloc_on(1, device_called, NULL, &t) == HV_OK);
+    for (unsigned v = first[0].vector + 1u; v <= VECTOR_DEVICE_LAST; v++)
+        irq_free_on(0, (uint8_t)v);
+    irq_free_on(1, t.vector);
+    for (unsigned i = 0; i < n; i++) {
+        apic_send(first[i].apic_id, first[i].vector);
+        apic_send(first[i].apic_id, VECTOR_DEVICE_LAST); /* free again: nobody's, and no harm */
+        pause_ms(5);
+    }
+    check("device-interrupts", device_calls == n && device_strayed == 0);
+    for (unsigned i = 0; i < n; i++) {
+        irq_free_on(i, first[i].vector);
+        apic_send(first[i].apic_id, first[i].vector);
+        pause_ms(5);
+    }
+    check("device-interrupts-end", device_calls == n && device_strayed == 0);
+}
+
 static unsigned ticks;
 
 static void tick(void)
@@ -392,6 +434,7 @@ void hv_main(const struct bootinfo *boot)
     check_periodic();
     check_lock();
     check_other_cpus();
+    check_device_vectors();
     check_memory();
     check_pci();
     check_log();
