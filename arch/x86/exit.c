@@ -12,6 +12,7 @@
 #include "arch/x86/io.h"
 #include "arch/x86/irq.h"
 #include "arch/x86/msr_policy.h"
+#include "arch/x86/time.h"
 #include "arch/x86/xstate.h"
 #include "hv/hypercall.h"
 #include "hv/platform.h"
@@ -71,7 +72,7 @@ static void on_cpuid(struct vcpu *v, const struct vcpu_exit *)
         .osxsave = vcpu_ops->cr4(v) & CR4_OSXSAVE,
         .features = (uint32_t)stats_features(v->vm),
         .vmmcall = vcpu_ops->hypercall_vmmcall,
-        .tsc_khz = (uint32_t)(time_ticks_per_us() * 1000),
+        .tsc_khz = (uint32_t)(time_tsc_hz() / 1000),
     };
     struct cpuid r = cpuid_policy(&view, (uint32_t)v->reg[REG_RAX], (uint32_t)v->reg[REG_RCX]);
 

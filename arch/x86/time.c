@@ -8,7 +8,8 @@
 #include "hv/log.h"
 #include "hv/platform.h"
 
-#define WINDOW_US    10000u
+#define WINDOW       10000u /* counts to measure by: right to 100 ppm */
+#define WINDOW_ROUGH 500u
 #define ROUNDS       3u
 #define LOOKS        5u
 #define GIVE_UP      (1ull << 30) /* ticks without the end of a window: a quarter second to a second */
@@ -16,7 +17,7 @@
 
 static uint64_t ticks_per_us = GUESS_PER_US;
 static uint64_t tsc_hz;
-static const char *source; /* of the rate; NULL: it is the guess */
+static const char *source; /* of the rate; NULL: it is a guess */
 
 uint64_t time_now(void)
 {
@@ -83,9 +84,9 @@ struct time_sample time_sample(uint32_t (*count)(void))
 }
 
 /* Let @count go on by @window (it counts up at @hz, modulo @mask + 1). 0: it does not. */
-static uint64_t hz_from_counter(uint32_t (*count)(void), uint32_t hz, uint32_t mask)
+static uint64_t hz_from_counter(uint32_t (*count)(void), uint32_t hz, uint32_t mask,
+                                uint32_t window)
 {
-    uint32_t window = (uint32_t)((uint64_t)hz * WINDOW_US / 1000000);
     struct time_sample first = time_sample(count), last;
 
     do {
@@ -104,14 +105,14 @@ static uint32_t pit_count(void)
     return 0x10000 - (low | (uint32_t)inb(0x42) << 8);
 }
 
-static uint64_t hz_from_pit(void)
+static uint64_t hz_from_pit(uint32_t window)
 {
     for (unsigned i = 0; i < ROUNDS; i++) {
         outb(0x61, (inb(0x61) & ~2u) | 1); /* gate on, speaker off */
         outb(0x43, 0xb0);                  /* channel 2, both bytes, mode 0 */
         outb(0x42, 0);
         outb(0x42, 0);
-        uint64_t hz = hz_from_counter(pit_count, 1193182, 0xffff);
+        uint64_t hz = hz_from_counter(pit_count, 1193182, 0xffff, window);
         if (!(inb(0x61) & 0x20)) /* it has not passed 0 unseen in the meantime */
             return hz;
     }
@@ -129,7 +130,7 @@ static uint32_t pm_count(void)
 static uint64_t hz_from_pm_timer(uint16_t port)
 {
     pm_port = port;
-    return port != 0 ? hz_from_counter(pm_count, 3579545, 0xffffff) : 0;
+    return port != 0 ? hz_from_counter(pm_count, 3579545, 0xffffff, WINDOW) : 0;
 }
 
 static bool take(uint64_t hz, const char *from)
@@ -144,14 +145,18 @@ static bool take(uint64_t hz, const char *from)
 
 void time_early_init(uint64_t loader_hz)
 {
-    (void)(take(loader_hz, "loader") || take(hz_from_cpuid(), "CPUID 0x15") ||
-           take(hz_from_hypervisor(), "CPUID 0x40000010") || take(hz_from_pit(), "8254"));
+    if (!take(loader_hz, "loader") && !take(hz_from_cpuid(), "CPUID 0x15") &&
+        !take(hz_from_hypervisor(), "CPUID 0x40000010")) {
+        (void)take(hz_from_pit(WINDOW_ROUGH), NULL); /* good enough for the log */
+    }
 }
 
+/* The PM timer counts faster than the 8254, and is read at once. */
 void arch_time_init(uint16_t pm_timer_port)
 {
-    if (!source && !take(hz_from_pm_timer(pm_timer_port), "ACPI PM timer")) {
-        log_error("time", "the TSC's rate is not known: no CPUID 0x15, no 8254, no ACPI PM timer");
+    if (!source && !take(hz_from_pm_timer(pm_timer_port), "ACPI PM timer") &&
+        !take(hz_from_pit(WINDOW), "8254")) {
+        log_error("time", "the TSC's rate is not known: no CPUID 0x15, no ACPI PM timer, no 8254");
         panic_end();
     }
     if (!(cpuid(0x80000007, 0).edx >> 8 & 1))

@@ -12,7 +12,7 @@
 #include "arch/x86/time.h"
 #include "hv/log.h"
 
-#define CALIBRATE_US 2000u
+#define CALIBRATE_US 500u
 #define REACH        (1ull << 30) /* ticks of one shot at most; a later deadline takes several */
 
 static bool deadline_mode;
