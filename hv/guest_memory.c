@@ -25,6 +25,8 @@ static void copy_once(void *to, const void *from, size_t size)
     atomic_signal_fence(memory_order_seq_cst); /* what follows looks at the copy */
 }
 
+typedef uint32_t __attribute__((may_alias)) size_field; /* the first of every structure */
+
 /* @size was read once, before; a tail is looked at in place, as nobody uses it afterwards. */
 static enum hv_status check_size(uint64_t size, uint32_t min)
 {
@@ -39,8 +41,9 @@ static enum hv_status take(const uint8_t *in, uint32_t size, uint32_t known, voi
     }
     uint32_t have = size < known ? size : known;
     copy_once(out, in, have);
-    memset((uint8_t *)out + have, 0, known - have);
-    memcpy(out, &size, sizeof(size));
+    if (have < known)
+        memset((uint8_t *)out + have, 0, known - have);
+    *(size_field *)out = size; /* as checked */
     return HV_OK;
 }
 

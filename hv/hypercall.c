@@ -7,9 +7,9 @@
 #include "hv/hypercall.h"
 
 #include "arch/x86/vcpu.h"
+#include "hv/bond.h"
 #include "hv/device.h"
 #include "hv/guest_memory.h"
-#include "hv/invalidate.h"
 
 static_assert(sizeof(struct hc_invalidate) <= HC_STRUCT_MAX &&
               sizeof(struct hc_ring_setup) <= HC_STRUCT_MAX);
@@ -56,7 +56,7 @@ const struct hc_entry hypercall_table[HC_NUMBERS] = {
 
 enum hv_status hypercall_flush(struct vm *vm)
 {
-    invalidate_send(vm);
+    invalidate_send(&vm->sva->run);
     return iommu->flush();
 }
 
@@ -75,28 +75,39 @@ static enum hv_status run_locked(struct vm *vm, const struct hc_entry *entry, co
     return status;
 }
 
-enum hv_status hypercall(struct vcpu *v, const struct hypercall_regs *regs, uint64_t *value)
+static enum hv_status run(struct vm *vm, const struct hc_entry *entry, const void *in,
+                          uint64_t *value)
+{
+    return entry->properties & HC_LOCKED ? run_locked(vm, entry, in, value)
+                                         : entry->handler(vm, in, value);
+}
+
+static enum hv_status run_with_structure(struct vm *vm, const struct hc_entry *entry, uint64_t at,
+                                         uint64_t *value)
 {
     uint64_t copy[HC_STRUCT_MAX / 8];
-    const void *in = regs->arg;
-    struct vm *vm = v->vm;
+    enum hv_status status = guest_copy_struct(vm, GPADDR(at), entry->first, entry->known, copy);
 
-    if (regs->number == HC_NULL) {
-        *value = SLUICE_ABI_VERSION;
-        return HV_OK;
-    }
-    *value = 0;
+    return status == HV_OK ? run(vm, entry, copy, value) : status;
+}
+
+/* Any call but HC_NULL, which has nothing to save registers for. */
+__attribute__((noinline)) static enum hv_status
+dispatch(struct vm *vm, const struct hypercall_regs *regs, uint64_t *value)
+{
     __atomic_fetch_add(&vm->stats.hypercalls, 1, __ATOMIC_RELAXED);
     if (regs->number >= HC_NUMBERS || !hypercall_table[regs->number].handler)
         return HV_ENOSYS;
     const struct hc_entry *entry = &hypercall_table[regs->number];
-    if (entry->known) {
-        enum hv_status status =
-            guest_copy_struct(vm, GPADDR(regs->arg[0]), entry->first, entry->known, copy);
-        if (status != HV_OK)
-            return status;
-        in = copy;
-    }
-    return entry->properties & HC_LOCKED ? run_locked(vm, entry, in, value)
-                                         : entry->handler(vm, in, value);
+    return entry->known ? run_with_structure(vm, entry, regs->arg[0], value)
+                        : run(vm, entry, regs->arg, value);
+}
+
+enum hv_status hypercall(struct vcpu *v, const struct hypercall_regs *regs, uint64_t *value)
+{
+    *value = 0;
+    if (regs->number != HC_NULL)
+        return dispatch(v->vm, regs, value);
+    *value = SLUICE_ABI_VERSION;
+    return HV_OK;
 }

@@ -42,12 +42,11 @@ static void order(const struct bond *bond, const struct hc_invalidate *in)
     });
 }
 
-void invalidate_send(struct vm *vm)
+void invalidate_send_run(struct invalidate_run *run)
 {
-    struct invalidate_run *run = &vm->sva->run;
     bool one = run->pages == 1;
 
-    for (const struct bond *bond = run->space ? run->space->bonds : NULL; bond; bond = bond->next) {
+    for (const struct bond *bond = run->space->bonds; bond; bond = bond->next) {
         if (!bond->attached)
             continue;
         iommu->invalidate(&(struct iommu_inval){
@@ -71,7 +70,7 @@ static void add_page(struct vm *vm, const struct space *space, const struct hc_i
     bool leaf = in->flags & HC_INVALIDATE_LEAF;
 
     if (run->space != space || run->leaf != leaf || run->pages == INVALIDATE_RUN) {
-        invalidate_send(vm);
+        invalidate_send(run);
         run->space = space;
         run->leaf = leaf;
         run->pages = 0;

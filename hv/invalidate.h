@@ -43,6 +43,12 @@ static inline bool invalidate_again(struct invalidate_run *run, const word_t *or
 }
 
 /* Pass on what is collected. Lock: the VM's. */
-void invalidate_send(struct vm *vm);
+void invalidate_send_run(struct invalidate_run *run);
+
+static inline void invalidate_send(struct invalidate_run *run)
+{
+    if (run->space)
+        invalidate_send_run(run);
+}
 
 #endif

@@ -548,7 +548,7 @@ enum hv_status iopf_hc_response(struct vm *vm, const void *arg, uint64_t *)
     vm->stats.page_responses += status == HV_OK;
     lock_drop(&r->events);
     if (status == HV_OK) {
-        invalidate_send(vm); /* ordered before: the device must not translate again too early */
+        invalidate_send(&vm->sva->run); /* ordered before the device translates again */
         iommu->respond(&d->io, &last, in->code == HC_RESPONSE_SUCCESS);
     }
     return status;

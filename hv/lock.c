@@ -6,13 +6,14 @@
 
 #include "hv/log.h"
 #include "hv/platform.h"
+#include "hv/types.h"
 
 #define DEADLOCK_US    10000000ull
 #define SPINS_PER_LOOK 4096u /* turns of waiting between two looks at the clock */
 
 /* How long the lock of a VM is held is up to its guest, and only that guest waits for it: no panic.
  */
-static void wait_for(struct lock *l, uint16_t ticket)
+SELDOM static void wait_for(struct lock *l, uint16_t ticket)
 {
     uint64_t start = time_now();
     uint16_t before = ticket, owner;

@@ -290,7 +290,7 @@ struct run {          /* of one doorbell */
 };
 
 /* Statuses in [settled, done) that are HV_OK so far become what the flush says. */
-static void settle(struct vm *vm, struct run *run)
+__attribute__((noinline)) static void settle(struct vm *vm, struct run *run)
 {
     if (run->settled == run->done)
         return;
@@ -315,8 +315,8 @@ run_other(struct vm *vm, const struct hc_entry *entry, const word_t *args, uint6
     return status == HV_OK ? entry->handler(vm, copy, value) : status;
 }
 
-__attribute__((noinline)) static enum hv_status
-run_one(struct vm *vm, struct run *run, uint32_t call, const word_t *args, uint64_t *value)
+static enum hv_status run_one(struct vm *vm, struct run *run, uint32_t call, const word_t *args,
+                              uint64_t *value)
 {
     if (call >= HC_NUMBERS || !hypercall_table[call].handler)
         return HV_ENOSYS;

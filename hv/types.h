@@ -28,6 +28,10 @@ typedef struct { uint64_t v; } ptaddr_t; /* input address of a page table, which
 #define PASID_BITS_MAX 20u
 #define PASID_RID      0u /* the PASID under which requests without PASID are translated */
 
+/* A function for what seldom happens. It saves what its caller has in registers, so that callers on
+ * a hot path have nothing to save for its sake. */
+#define SELDOM __attribute__((cold, noinline, preserve_most))
+
 #define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
 
 /* PCI requester id: bus 15:8, device 7:3, function 2:0. Segment 0 throughout. */
