@@ -8,9 +8,6 @@
 
 #include "hv/log.h"
 
-/* Of 2^32 nodes: 1.44 * 32, and one below. */
-#define DEPTH_MAX 48u
-
 static uint32_t height(const struct interval *n)
 {
     return n ? n->height : 0;
@@ -56,6 +53,25 @@ static struct interval *rotate_left(struct interval *n)
     return up;
 }
 
+static bool rebalance(struct interval **link)
+{
+    struct interval *n = *link;
+    const uint32_t was = n->height;
+    const uint64_t gap_was = n->gap;
+
+    if (height(n->left) > height(n->right)) {
+        if (height(n->left->left) < height(n->left->right))
+            n->left = rotate_left(n->left);
+        *link = rotate_right(n);
+    } else {
+        if (height(n->right->right) < height(n->right->left))
+            n->right = rotate_right(n->right);
+        *link = rotate_left(n);
+    }
+    update(*link);
+    return (*link)->height != was || (*link)->gap != gap_was;
+}
+
 /* Put the tree at @link right, whose children are. @return whether those above have to know. */
 static bool mend(struct interval **link)
 {
@@ -63,17 +79,10 @@ static bool mend(struct interval **link)
     const uint32_t l = height(n->left), r = height(n->right), was = n->height;
     const uint64_t gap_was = n->gap;
 
-    if (l > r + 1) {
-        if (height(n->left->left) < height(n->left->right))
-            n->left = rotate_left(n->left);
-        *link = rotate_right(n);
-    } else if (r > l + 1) {
-        if (height(n->right->right) < height(n->right->left))
-            n->right = rotate_right(n->right);
-        *link = rotate_left(n);
-    }
-    update(*link);
-    return (*link)->height != was || (*link)->gap != gap_was;
+    if (l > r + 1 || r > l + 1)
+        return rebalance(link);
+    update(n);
+    return n->height != was || n->gap != gap_was;
 }
 
 /* From the bottom up: as far as something changes, and at least to way[@to]. */
@@ -85,42 +94,58 @@ static void mend_all(struct interval **const *way, unsigned depth, unsigned to)
     }
 }
 
-void interval_insert(struct interval_set *set, struct interval *node)
+bool interval_slot(struct interval_set *set, uint64_t first, uint64_t last,
+                   struct interval_slot *slot)
 {
-    struct interval **way[DEPTH_MAX], **link = &set->root;
-    const struct interval *below = NULL;
-    struct interval *above = NULL;
-    unsigned depth = 0, to = DEPTH_MAX;
+    struct interval **link = &set->root, *above = NULL, *below = NULL;
+    unsigned depth = 0, to = INTERVAL_DEPTH;
 
     while (*link) {
         struct interval *n = *link;
-        way[depth] = link;
-        if (node->first < n->first) {
+        slot->way[depth] = link;
+        if (first < n->first) {
             above = n;
-            to = depth++;
+            to = depth;
             link = &n->left;
         } else {
             below = n;
-            depth++;
             link = &n->right;
         }
+        depth++;
     }
-    hv_assert(!below || below->last < node->first);
-    hv_assert(!above || node->last < above->first);
-    node->before = node->first - (below ? below->last + 1 : 0);
-    if (above)
-        above->before = above->first - node->last - 1;
+    slot->link = link;
+    slot->above = above;
+    slot->below = below;
+    slot->depth = depth;
+    slot->to = to;
+    return !(below && below->last >= first) && !(above && above->first <= last);
+}
+
+void interval_put(struct interval_set *set, struct interval_slot *slot, struct interval *node)
+{
+    node->before = node->first - (slot->below ? slot->below->last + 1 : 0);
+    if (slot->above)
+        slot->above->before = slot->above->first - node->last - 1;
     node->left = node->right = NULL;
-    update(node);
-    *link = node;
+    node->gap = node->before;
+    node->height = 1;
+    *slot->link = node;
     set->count++;
-    mend_all(way, depth, to);
+    mend_all(slot->way, slot->depth, slot->to);
+}
+
+void interval_insert(struct interval_set *set, struct interval *node)
+{
+    struct interval_slot slot;
+
+    hv_assert(interval_slot(set, node->first, node->last, &slot));
+    interval_put(set, &slot, node);
 }
 
 void interval_remove(struct interval_set *set, struct interval *node)
 {
-    struct interval **way[DEPTH_MAX], **link = &set->root, *above = NULL;
-    unsigned depth = 0, to = DEPTH_MAX;
+    struct interval **way[INTERVAL_DEPTH], **link = &set->root, *above = NULL;
+    unsigned depth = 0, to = INTERVAL_DEPTH;
 
     while (*link != node) {
         struct interval *n = *link;

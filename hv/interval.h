@@ -25,7 +25,19 @@ struct interval_set {
     uint32_t count;
 };
 
-/* @node: first and last are set, and overlap none of the set. */
+/* Where [@first, @last] would go: found once, used for interval_put if nothing changed since. */
+#define INTERVAL_DEPTH 48u /* of 2^32 nodes: 1.44 * 32, and one below */
+struct interval_slot {
+    struct interval **link, *above, *below;
+    unsigned depth, to;
+    struct interval **way[INTERVAL_DEPTH];
+};
+/* False: something overlaps. */
+bool interval_slot(struct interval_set *set, uint64_t first, uint64_t last,
+                   struct interval_slot *slot);
+/* @node: first and last are those of the slot. */
+void interval_put(struct interval_set *set, struct interval_slot *slot, struct interval *node);
+/* Both. @node: first and last are set, and overlap none of the set. */
 void interval_insert(struct interval_set *set, struct interval *node);
 /* @node is in the set. */
 void interval_remove(struct interval_set *set, struct interval *node);

@@ -168,15 +168,13 @@ enum hv_status ioas_attach(struct ioas *ioas, const struct device *d, struct ioa
     ioas->now = now;
     (*out)->users++;
     ioas->attached[d->handle]++;
-    ioas->users++;
     return HV_OK;
 }
 
 void ioas_detach(struct ioas *ioas, const struct device *d, struct ioas_unit *unit, bool undo)
 {
-    ioas->users--;
     if (--unit->users == 0) {
-        if (!undo)
+        if (!undo && !unit->kept) /* what is wanted never grows */
             unit->kept = ioas_table_limit(ioas, d->caps) >= ioas_end_wanted(ioas);
         if (!unit->kept)
             ioas_table_drop(ioas, unit);
@@ -263,7 +261,7 @@ enum hv_status ioas_hc_destroy(struct vm *vm, const void *arg, uint64_t *)
 
     if (!ioas)
         return HV_ENOENT;
-    if (ioas->users)
+    if (ioas->now)
         return HV_EBUSY;
     ioas_table_drop_all(ioas);
     enum hv_status status = empty(ioas);
@@ -276,7 +274,7 @@ void ioas_end(struct vm *vm)
 {
     for (uint32_t id = 0; (id = idmap_next(&vm->sva->ioases, id)) < IDMAP_SIZE; id++) {
         struct ioas *ioas = idmap_get(&vm->sva->ioases, id);
-        hv_assert(!ioas->users);
+        hv_assert(!ioas->now);
         ioas_table_drop_all(ioas);
         iova_clear(&ioas->iova);
         destroy(ioas);

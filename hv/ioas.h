@@ -20,7 +20,6 @@ struct vm;
 struct ioas {
     struct vm *vm;
     uint32_t handle;
-    uint32_t users;                 /* attachments */
     uint32_t now;                   /* devices attached, by bit */
     uint32_t listed;                /* those that iova.allowed speaks of */
     uint32_t attached[BOOT_VM_PCI]; /* of them, by device */

@@ -168,9 +168,13 @@ enum hv_status iova_prepare_add(struct iova *iova, struct iova_range range, stru
 {
     unsigned nodes = 1;
 
-    struct interval *n = segment_in(iova, range.first, range.last);
-    *c = (struct iova_change){ .range = range, .clear = !n };
-    if (n) {
+    c->range = range;
+    c->mapped = 0;
+    c->more = false;
+    c->spare = NULL;
+    c->clear = interval_slot(&iova->set, range.first, range.last, &c->slot);
+    if (!c->clear) {
+        struct interval *n = segment_in(iova, range.first, range.last);
         if (mapped_in(iova, range.first, range.last))
             return HV_EEXIST;
         unsigned segments = 0;
@@ -194,7 +198,12 @@ void iova_add(struct iova *iova, struct iova_change *c, uint64_t gpa, uint32_t a
     const uint64_t first = c->range.first, last = c->range.last;
 
     if (c->clear) {
-        insert(iova, c, c->range, gpa, access | IOVA_MAPPED | IOVA_BEGIN | IOVA_END);
+        struct interval *n = spare_pop(c);
+        n->first = first;
+        n->last = last;
+        n->value = gpa;
+        n->flags = access | IOVA_MAPPED | IOVA_BEGIN | IOVA_END;
+        interval_put(&iova->set, &c->slot, n);
         return;
     }
     for (uint64_t at = first;;) {
@@ -239,7 +248,10 @@ enum hv_status iova_prepare_remove(struct iova *iova, struct iova_range range, b
 {
     unsigned segments = 0, nodes = 0;
 
-    *c = (struct iova_change){ .range = range };
+    c->range = range;
+    c->mapped = 0;
+    c->more = false;
+    c->spare = NULL;
     if (exact &&
         (divides(iova, range.first) || (range.last != UINT64_MAX && divides(iova, range.last + 1))))
         return HV_EINVAL;

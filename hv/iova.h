@@ -45,6 +45,7 @@ struct iova_change {
     bool clear;              /* addition: not even reservations are in the way */
     bool more;               /* something is left to do behind it */
     struct interval *spare;
+    struct interval_slot slot; /* if clear */
 };
 
 /* Does all of @range lie inside one allowed range? */
