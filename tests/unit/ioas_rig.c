@@ -110,7 +110,7 @@ static void flushed(void *, uint64_t hpa, uint64_t size)
         vtd_model_cache_flush(rig.model[3], hpa, size);
 }
 
-static void relax(void *)
+void rig_relax(void *)
 {
     for (unsigned i = 0; i < rig.units; i++)
         vtd_model_run(rig.model[i]);
@@ -172,15 +172,6 @@ static size_t make_dmar(uint8_t table[4096])
         }
         at += length;
     }
-    platform_put(table, at, 2, 1);
-    platform_put(table, at + 2, 2, 32);
-    platform_put(table, at + 8, 8, RIG_RMRR);
-    platform_put(table, at + 16, 8, RIG_RMRR + 0xfffff);
-    table[at + 24] = 1;
-    table[at + 25] = 8;
-    table[at + 29] = (uint8_t)(rig.rid[1] >> 8);
-    table[at + 30] = (uint8_t)(rig.rid[1] >> 3 & 31);
-    at += 32;
     platform_put(table, 4, 4, at);
     for (unsigned i = 0; i < at; i++)
         sum = (uint8_t)(sum + table[i]);
@@ -223,6 +214,9 @@ static void make_vm(void)
     assert_int_equal(sva_create(vm), HV_OK);
     for (unsigned d = 0; d < 2 * rig.units; d++)
         assert_int_equal(device_add(vm, rig.rid[d], 1), HV_OK);
+    struct iommu_device *io = &vm->device[1]->io;
+    io->reserved[io->nreserved++] =
+        (struct iommu_reserved){ .first = RIG_RESERVED, .last = RIG_RESERVED + 0xfffff };
 }
 
 static void tell(struct ref *ref)
@@ -236,7 +230,7 @@ static void tell(struct ref *ref)
             .depths = k->depths,
             .width = k->width,
             .nested = true,
-            .reserved = { { 0xfee00000, 0xfeefffff }, { RIG_RMRR, RIG_RMRR + 0xfffff } },
+            .reserved = { { 0xfee00000, 0xfeefffff }, { RIG_RESERVED, RIG_RESERVED + 0xfffff } },
             .nreserved = d == 1 ? 2 : 1,
         };
     }
@@ -266,7 +260,7 @@ void rig_start(unsigned units, struct ref *ref)
             .write = reg_write,
         });
     }
-    platform_set_hooks(&(struct platform_hooks){ NULL, stored, flushed, relax });
+    platform_set_hooks(&(struct platform_hooks){ NULL, stored, flushed, rig_relax });
     size_t length = make_dmar(table);
     iommu = &iommu_vtd;
     assert_int_equal(iommu->probe(table, length, &device_events), HV_OK);

@@ -17,7 +17,7 @@
 #define RIG_COMMANDS 0x200000ull
 #define RIG_SCRATCH  0x10000ull
 #define RIG_ROOT     0x11000ull  /* an empty first stage */
-#define RIG_RMRR     0x600000ull /* 1 MiB, of device 1 */
+#define RIG_RESERVED 0x600000ull /* 1 MiB, of device 1 */
 
 struct rig {
     struct vm *vm;
@@ -39,6 +39,8 @@ enum hv_status rig_call(uint64_t number, uint64_t a0, uint64_t *value);
 /* A call with a structure; @by_ring: through the command ring. */
 enum hv_status rig_struct(uint64_t number, const void *in, size_t size, bool by_ring,
                           uint64_t *value);
+
+void rig_relax(void *); /* for tests with hooks of their own: the units work */
 
 /* One DMA as the unit translates it: where it lands. @ats: through the device TLB. */
 bool rig_translate(unsigned device, uint32_t pasid, uint64_t address, bool write, bool ats,

@@ -51,7 +51,7 @@ static uint32_t below(uint32_t n)
 
 /* Where things happen: around every border there is. */
 static const uint64_t windows[] = {
-    0,          0x1f0000,   RIG_RMRR - 0x10000,     RIG_RMRR + 0xf0000,
+    0,          0x1f0000,   RIG_RESERVED - 0x10000, RIG_RESERVED + 0xf0000,
     0xfedf0000, 0xfeef0000, (1ull << 39) - 0x10000, (1ull << 48) - 0x10000,
     0x40000000,
 };
