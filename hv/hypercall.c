@@ -57,6 +57,7 @@ const struct hc_entry hypercall_table[HC_NUMBERS] = {
 enum hv_status hypercall_flush(struct vm *vm)
 {
     invalidate_send(&vm->sva->run);
+    vm->sva->run.units = 0;
     return iommu->flush();
 }
 

@@ -120,6 +120,11 @@ static enum hv_status by_unit(const struct vm *vm, const struct hc_invalidate *i
         return HV_ENODEV;
     if (in->pasid)
         return HV_EINVAL;
+    /* Once a flush: a device may take an order for each of its PASIDs, and the others wait
+     * meanwhile. */
+    if (vm->sva->run.units >> named->caps->index & 1)
+        return HV_OK;
+    vm->sva->run.units |= (uint16_t)(1u << named->caps->index);
     for (unsigned i = 0; i < vm->ndevices; i++) {
         struct device *d = vm->device[i];
         if (d->io.unit == named->io.unit)

@@ -521,6 +521,26 @@ static enum hv_status watch_flush(void)
     return fake_iommu.flush();
 }
 
+/* 256 times everything: each unit is told once a doorbell, and again with the next. */
+static void everything_is_forgotten_once_a_doorbell(void **state)
+{
+    struct hc_invalidate all = { .size = sizeof(all), .kind = HC_INVALIDATE_DOMAIN };
+
+    (void)state;
+    command_ring(vm_a, 256);
+    for (unsigned n = 1; n <= 2; n++) {
+        for (unsigned i = 0; i < 254; i++)
+            put_with(HC_INVALIDATE, all);
+        all.device = 2;
+        struct hc_command *last = put_with(HC_INVALIDATE, all);
+        all.device = 0;
+        assert_int_equal(doorbell(), 255);
+        assert_int_equal(last->status, HV_OK);
+        assert_int_equal(fake.invals, 3 * n); /* two devices on the one unit, one on the other */
+        assert_int_equal(vm_a->stats.invalidations, 255 * n);
+    }
+}
+
 static void completion_is_told_after_the_flush(void **state)
 {
     uint32_t pasid;
@@ -743,6 +763,7 @@ int main(void)
         abi_test(commands_do_what_calls_do),
         abi_test(wrong_commands_have_the_status_of_wrong_calls),
         abi_test(at_most_256_a_doorbell_and_one_flush),
+        abi_test(everything_is_forgotten_once_a_doorbell),
         abi_test(completion_is_told_after_the_flush),
         abi_test(a_command_like_the_last_one_but_not_quite),
         abi_test(no_command_is_like_none),
