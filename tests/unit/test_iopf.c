@@ -77,6 +77,7 @@ static void only_bonds_that_use_it_hold_it(void **state)
     iopf_on(vm_a, 0);
     assert_int_equal(try_bind(vm_a, 0, ROOT(1), HC_PASID_ANY, HC_BIND_NO_IOPF, &value), HV_OK);
     assert_int_equal(call(vm_a, HC_IOPF_DISABLE, 0, 0, 0, NULL), HV_OK);
+    assert_refused(call(vm_a, HC_IOPF_ENABLE, 0, HC_IOPF_BIND, 0, NULL), HV_EORDER); /* bound */
     assert_int_equal(call(vm_a, HC_SVA_UNBIND, (uint32_t)value, 0, 0, NULL), HV_OK);
     iopf_on(vm_a, 0);
     assert_int_equal(try_bind(vm_a, 0, ROOT(1), HC_PASID_ANY, HC_BIND_NO_IOPF, &value), HV_OK);
@@ -123,6 +124,19 @@ static void promises_fit_queue_and_ring(void **state)
         struct hc_ring_setup none = { 0 };
         assert_int_equal(call_with(vm_a, HC_EVENT_RING, none), HV_OK);
     }
+}
+
+/* A ring that broke may be replaced by a smaller one: later devices get what is left there. */
+static void promises_fit_the_next_ring(void **state)
+{
+    struct hc_ring_setup smaller = { .base = RING_BASE, .entries = 128, .vector = 0x40 };
+
+    (void)state;
+    event_ring(vm_a, 256);
+    uint64_t first = iopf_on(vm_a, 0);
+    vm_a->rings->event.stopped = true;
+    assert_int_equal(call_with(vm_a, HC_EVENT_RING, smaller), HV_OK);
+    assert_int_equal(first + iopf_on(vm_a, 1), 128 - 128 / 4);
 }
 
 static void errors_change_nothing(void **state)
@@ -223,6 +237,27 @@ static void groups_are_keyed_by_all_of_their_names(void **state)
     }
     assert_int_equal(fake.answers, ARRAY_SIZE(first));
     assert_int_equal(vm_a->rings->open, 0);
+}
+
+/* PASID 0 in a request is not the RID, which has none. */
+static void a_request_with_pasid_0_is_not_of_the_rid(void **state)
+{
+    struct iommu_page_request rid = REQUEST(.pasid_present = false, .pasid = 0, .group = 3);
+    struct iommu_page_request zero = REQUEST(.pasid = 0, .group = 3, .last = true);
+
+    (void)state;
+    bind(vm_a, 0, ROOT(1), NULL);
+    assert_int_equal(attach(vm_a, 0, HC_PASID_NONE, HC_DOMAIN_NESTED, ROOT(3)), HV_OK);
+    request(rid);
+    request(zero);
+    assert_int_equal(fake.answers, 1);
+    assert_true(fake.answer[0].last.pasid_present && !fake.answer[0].success);
+    rid.last = true;
+    request(rid);
+    uint64_t cookie = next_event(vm_a).cookie;
+    assert_true(next_event(vm_a).cookie == cookie);
+    assert_int_equal(respond(vm_a, cookie, HC_RESPONSE_SUCCESS), HV_OK);
+    assert_true(fake.answers == 2 && fake.answer[1].success);
 }
 
 static void wrong_answers_are_refused(void **state)
@@ -572,9 +607,11 @@ int main(void)
         abi_test(enabling_has_an_order),
         abi_test(only_bonds_that_use_it_hold_it),
         abi_test(promises_fit_queue_and_ring),
+        abi_test(promises_fit_the_next_ring),
         abi_test(errors_change_nothing),
         abi_test(a_request_reaches_the_guest_and_its_answer_the_device),
         abi_test(groups_are_keyed_by_all_of_their_names),
+        abi_test(a_request_with_pasid_0_is_not_of_the_rid),
         abi_test(wrong_answers_are_refused),
         abi_test(off_and_on_again_keeps_old_cookies_dead),
         abi_test(what_nobody_serves_is_answered_invalid),

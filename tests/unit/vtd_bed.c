@@ -251,6 +251,8 @@ static void stored(void *ctx, uint64_t hpa, unsigned size)
     for (unsigned i = 0; i < bed.units; i++)
         vtd_model_memory_written(bed.model[i], hpa, size);
     bed.noncoherent = noncoherent;
+    if (bed.on_store)
+        bed.on_store();
     uint64_t line = hpa & ~63ull;
     if (!bed.noncoherent || !hpa || noncoherent_line(line))
         return;
