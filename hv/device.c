@@ -68,6 +68,24 @@ void device_release(void)
     lock_drop(&live_lock);
 }
 
+/* Not what firmware goes on using: to keep its memory mapped would give it to the guest, and to
+ * take it away breaks the machine. */
+static bool may_be_given(const struct device *d)
+{
+    for (unsigned i = 0; i < d->io.nreserved; i++) {
+        const struct iommu_reserved *r = &d->io.reserved[i];
+        if (!r->firmware)
+            continue;
+        log_error("device",
+                  "vm %s, line %u: firmware uses memory %#llx-%#llx through function "
+                  "%02x:%02x.%x (RMRR): it cannot be given to a VM",
+                  d->vm->name, d->line, (unsigned long long)r->first, (unsigned long long)r->last,
+                  d->io.rid >> 8, d->io.rid >> 3 & 31, d->io.rid & 7);
+        return false;
+    }
+    return true;
+}
+
 enum hv_status device_add(struct vm *vm, rid_t rid, unsigned line)
 {
     void *page;
@@ -97,6 +115,11 @@ enum hv_status device_add(struct vm *vm, rid_t rid, unsigned line)
     status = iommu->device_add(&d->io);
     if (status != HV_OK)
         goto fail;
+    if (!may_be_given(d)) {
+        iommu->device_remove(&d->io);
+        status = HV_EBUSY;
+        goto fail;
+    }
     if (d->io.pri) {
         unit_requests[d->caps->index].sharers++;
         if (!unit_requests[d->caps->index].queue)

@@ -56,6 +56,43 @@ void pci_each(void (*fn)(void *ctx, rid_t rid), void *ctx)
     }
 }
 
+/* The bridge that leads on towards a bus. Buses below have higher numbers, so this ends. */
+struct lead {
+    unsigned bus, best; /* best: secondary number of the last bridge on the path so far */
+    rid_t rid;
+    bool found;
+};
+
+static void leads(void *ctx, rid_t rid)
+{
+    struct lead *l = ctx;
+    unsigned secondary = pci_config_read(rid, PCI_SECONDARY_BUS, 1);
+
+    if ((pci_config_read(rid, PCI_HEADER_TYPE, 1) & 0x7f) != 1 || secondary <= l->best ||
+        secondary <= rid >> 8 || l->bus < secondary ||
+        l->bus > pci_config_read(rid, PCI_SUBORDINATE_BUS, 1))
+        return;
+    if (!l->found || secondary < pci_config_read(l->rid, PCI_SECONDARY_BUS, 1))
+        l->rid = rid;
+    l->found = true;
+}
+
+unsigned pci_path(rid_t rid, rid_t bridge[PCI_PATH_MAX])
+{
+    struct lead l = { .bus = rid >> 8 };
+    unsigned n = 0;
+
+    while (n < PCI_PATH_MAX) {
+        l.found = false;
+        pci_each(leads, &l);
+        if (!l.found)
+            break;
+        bridge[n++] = l.rid;
+        l.best = pci_config_read(l.rid, PCI_SECONDARY_BUS, 1);
+    }
+    return n;
+}
+
 unsigned pci_capability(rid_t rid, uint8_t id)
 {
     if (!(pci_config_read(rid, PCI_STATUS, 2) & 0x10))

@@ -17,6 +17,7 @@ enum pci_register { /* bytes from the start of configuration space */
                     PCI_HEADER_TYPE = 0x0e,
                     PCI_BAR0 = 0x10,
                     PCI_SECONDARY_BUS = 0x19,
+                    PCI_SUBORDINATE_BUS = 0x1a,
                     PCI_SUBSYSTEM = 0x2c,
                     PCI_CAPABILITIES = 0x34,
                     PCI_EXTENDED = 0x100,
@@ -45,6 +46,9 @@ static inline rid_t pci_rid(unsigned bus, unsigned device, unsigned function)
 bool pci_present(rid_t rid);
 /* Every function that can be reached from bus 0 through bridges as firmware set them up. */
 void pci_each(void (*fn)(void *ctx, rid_t rid), void *ctx);
+/* The bridges between a function and its root bus, the root port first. @return how many. */
+#define PCI_PATH_MAX 16u
+unsigned pci_path(rid_t rid, rid_t bridge[PCI_PATH_MAX]);
 /* Offset of a capability; 0: the function has none with this id. */
 unsigned pci_capability(rid_t rid, uint8_t id);
 unsigned pci_extended_capability(rid_t rid, uint16_t id);

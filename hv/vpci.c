@@ -3,9 +3,12 @@
  * PCI 3.0, 3.2.2.3.2, 6. */
 #include "hv/vpci.h"
 
+#include <stdio.h>
+
 #include "hv/claims.h"
 #include "hv/log.h"
 #include "hv/pci.h"
+#include "hv/pci_group.h"
 #include "hv/platform.h"
 #include "hv/vm.h"
 #include "hv/vmsi.h"
@@ -156,6 +159,45 @@ static enum hv_status take_bars(struct vm *vm, struct vfunction *f, const struct
     return HV_OK;
 }
 
+/* Somebody else's function that the IOMMU cannot tell from @pci's. */
+struct peer {
+    const struct vm *vm;
+    rid_t rid, group, found;
+    bool any;
+};
+
+static void look_for_peer(void *ctx, rid_t rid)
+{
+    struct peer *p = ctx;
+
+    if (p->any || rid == p->rid || !(taken[rid / 32] & 1u << (rid % 32)))
+        return;
+    for (unsigned i = 0; i < p->vm->vpci->nfunctions; i++) {
+        if (p->vm->vpci->function[i].rid == rid)
+            return;
+    }
+    p->any = pci_group(rid).id == p->group;
+    p->found = rid;
+}
+
+/* A group of functions that can reach each other past the IOMMU has one owner. */
+static enum hv_status check_group(const struct vm *vm, const struct boot_pci *pci)
+{
+    struct pci_group group = pci_group(pci->rid);
+    struct peer peer = { .vm = vm, .rid = pci->rid, .group = group.id };
+    char text[96];
+
+    if (group.aliased)
+        return refuse(vm, pci, HV_ENOTSUP,
+                      "is behind a bridge to conventional PCI, whose requester id its DMA carries");
+    pci_each(look_for_peer, &peer);
+    if (!peer.any)
+        return HV_OK;
+    snprintf(text, sizeof(text), "cannot be kept apart from %02x:%02x.%x of another VM (no ACS)",
+             peer.found >> 8, (peer.found >> 3) & 31, peer.found & 7);
+    return refuse(vm, pci, HV_EEXIST, text);
+}
+
 static enum hv_status take_function(struct vm *vm, const struct boot_pci *pci)
 {
     struct vfunction *f = &vm->vpci->function[vm->vpci->nfunctions];
@@ -166,9 +208,14 @@ static enum hv_status take_function(struct vm *vm, const struct boot_pci *pci)
         return refuse(vm, pci, HV_ENOTSUP, "is a bridge");
     if (!own(pci->rid))
         return refuse(vm, pci, HV_EEXIST, "belongs to a VM already");
+    enum hv_status status = check_group(vm, pci);
+    if (status != HV_OK) {
+        disown(pci->rid);
+        return status;
+    }
     pci_config_write(pci->rid, PCI_COMMAND, 2, 0);
     *f = (struct vfunction){ .rid = pci->rid };
-    enum hv_status status = take_bars(vm, f, pci);
+    status = take_bars(vm, f, pci);
     if (status != HV_OK) {
         drop_bars(vm, f);
         disown(pci->rid);

@@ -49,6 +49,7 @@ struct iommu_caps {
 #define IOMMU_RESERVED_MAX 8u
 struct iommu_reserved {
     uint64_t first, last;
+    bool firmware; /* memory that firmware goes on using through this function */
 };
 
 /* A function behind a unit. The driver fills the second half. */
@@ -58,14 +59,14 @@ struct iommu_device {
     struct page_quota *quota; /* pays for its tables */
     void *owner;              /* the core's; handed back in events */
 
-    uint8_t pasid_bits;        /* min of function and unit; 0: no PASID */
-    bool ats, pri;             /* the function and the unit can */
-    bool pri_pasid_required;   /* page-group responses carry a PASID */
-    uint16_t pri_capacity;     /* outstanding requests the function could have */
+    uint8_t pasid_bits;      /* min of function and unit; 0: no PASID */
+    bool ats, pri;           /* the function and the unit can */
+    bool pri_pasid_required; /* page-group responses carry a PASID */
+    uint16_t pri_capacity;   /* outstanding requests the function could have */
     uint8_t nreserved;
     struct iommu_reserved reserved[IOMMU_RESERVED_MAX]; /* page aligned */
-    bool failed; /* hardware error: BLOCKED for good */
-    struct vtd_device *driver; /* the driver's own */
+    bool failed;                                        /* hardware error: BLOCKED for good */
+    struct vtd_device *driver;                          /* the driver's own */
 };
 
 /* A second-stage table as one unit knows it (for VT-d: with its domain id). One per (VM, unit).

@@ -197,6 +197,8 @@ static enum hv_status add(struct iommu_device *dev)
     dev->ats = f->ats;
     dev->pri = f->pri;
     dev->pri_capacity = f->pri_capacity;
+    if (f->firmware.last)
+        dev->reserved[dev->nreserved++] = f->firmware;
     fake.device[i] = dev;
     fake.target[i] = calloc(PASIDS, sizeof(struct fake_target));
     return HV_OK;

@@ -47,6 +47,7 @@ struct fake_function {
     uint8_t pasid_bits;
     bool ats, pri;
     uint16_t pri_capacity;
+    struct iommu_reserved firmware; /* an RMRR; last 0: none */
 };
 
 struct fake {

@@ -87,6 +87,14 @@ static void a_device_that_cannot_be_taken_leaves_nothing(void **state)
         assert_int_equal(fake.stage2_live, live);
         assert_int_equal(vm_b->ndevices, 1);
     }
+    fake.function[7] =
+        (struct fake_function){ 0x0700, 1, 20, true, true, 32, { 0x7f000000, 0x7f2fffff, true } };
+    uint64_t used = vm_b->quota.used;
+    assert_refused(device_add(vm_b, 0x0700, 77), HV_EBUSY); /* firmware uses it */
+    assert_true(platform_logged("line 77: firmware uses memory 0x7f000000-0x7f2fffff"));
+    assert_true(platform_logged("07:00.0"));
+    assert_int_equal(vm_b->quota.used, used);
+    assert_null(fake.device[7]);
     fake.function[5] = (struct fake_function){ 0x0500, 1, 20, true, true, 32 };
     fake.fail_device_add = HV_ENOTSUP;
     assert_refused(device_add(vm_b, 0x0500, 5), HV_ENOTSUP);

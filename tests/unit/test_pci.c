@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "hv/pci.h"
+#include "hv/pci_group.h"
 #include "tests/platform/platform.h"
 
 static struct platform_pci function[8];
@@ -148,12 +149,119 @@ static void bars_are_sized_with_decoding_off(void **state)
     assert_false(bar[5].wide);
 }
 
+/* --- Groups: what the IOMMU cannot keep apart ---------------------------------------------------
+ */
+
+static void pcie(unsigned i, unsigned kind)
+{
+    platform_put(function[i].config, PCI_STATUS, 2, 0x10);
+    platform_put(function[i].config, PCI_CAPABILITIES, 1, 0x40);
+    platform_put(function[i].config, 0x40, 2, 0x10);
+    platform_put(function[i].config, 0x42, 2, kind << 4 | 2);
+}
+
+static void acs(unsigned i, unsigned offered, unsigned writable)
+{
+    platform_put(function[i].config, 0x100, 4, 0x0001000d);
+    platform_put(function[i].config, 0x104, 2, offered);
+    platform_put(function[i].writable, 0x106, 2, writable);
+}
+
+static void port(unsigned i, rid_t rid, unsigned kind, uint8_t secondary, uint8_t last)
+{
+    bridge(i, rid, secondary);
+    function[i].config[PCI_SUBORDINATE_BUS] = last;
+    if (kind)
+        pcie(i, kind);
+}
+
+static void paths_lead_through_bridges(void **state)
+{
+    rid_t path[PCI_PATH_MAX];
+    (void)state;
+    port(0, pci_rid(0, 1, 0), 4, 1, 1);
+    port(1, pci_rid(0, 2, 0), 4, 2, 9);
+    port(2, pci_rid(2, 0, 0), 5, 3, 9);
+    port(3, pci_rid(3, 4, 0), 6, 5, 5);
+    endpoint(4, pci_rid(5, 0, 0));
+    assert_int_equal(pci_path(pci_rid(5, 0, 0), path), 3);
+    assert_int_equal(path[0], pci_rid(0, 2, 0));
+    assert_int_equal(path[1], pci_rid(2, 0, 0));
+    assert_int_equal(path[2], pci_rid(3, 4, 0));
+    assert_int_equal(pci_path(pci_rid(1, 0, 0), path), 1);
+    assert_int_equal(path[0], pci_rid(0, 1, 0));
+    assert_int_equal(pci_path(pci_rid(0, 5, 0), path), 0);
+    assert_int_equal(pci_path(pci_rid(0x80, 5, 0), path), 0); /* another root bus */
+    function[3].config[PCI_SECONDARY_BUS] = 2;                /* a loop */
+    assert_int_equal(pci_path(pci_rid(5, 0, 0), path), 2);
+}
+
+static void ports_keep_apart_only_with_acs(void **state)
+{
+    (void)state;
+    port(0, pci_rid(0, 2, 0), 4, 2, 9);
+    port(1, pci_rid(2, 0, 0), 5, 3, 9);
+    port(2, pci_rid(3, 0, 0), 6, 4, 4);
+    port(3, pci_rid(3, 1, 0), 6, 5, 5);
+    endpoint(4, pci_rid(4, 0, 0));
+    endpoint(5, pci_rid(5, 0, 0));
+    rid_t one = pci_rid(4, 0, 0), two = pci_rid(5, 0, 0);
+    acs(0, 0x1d, 0x1d);
+    acs(2, 0x1d, 0x1d);
+    acs(3, 0x1d, 0x1d);
+    assert_int_equal(pci_group(one).id, one);
+    assert_int_equal(pci_group(two).id, two);
+    assert_int_equal(pci_config_read(pci_rid(3, 1, 0), 0x106, 2), 0x1d); /* it was turned on */
+    acs(3, 0x1d, 0x19); /* requests to peers cannot be sent up */
+    platform_put(function[3].config, 0x106, 2, 0);
+    assert_int_equal(pci_group(two).id, pci_rid(3, 1, 0));
+    assert_int_equal(pci_group(one).id, one);
+    acs(3, 0x11, 0x11); /* not offered: no requests to peers at all */
+    assert_int_equal(pci_group(two).id, two);
+    platform_put(function[0].config, 0x100, 4, 0); /* the root port has none: all below it is one */
+    assert_int_equal(pci_group(one).id, pci_rid(0, 2, 0));
+    assert_int_equal(pci_group(two).id, pci_rid(0, 2, 0));
+    assert_false(pci_group(one).aliased);
+}
+
+static void functions_of_one_device(void **state)
+{
+    (void)state;
+    endpoint(0, pci_rid(0, 3, 0));
+    endpoint(1, pci_rid(0, 3, 1));
+    endpoint(2, pci_rid(0, 4, 0));
+    assert_int_equal(pci_group(pci_rid(0, 4, 0)).id, pci_rid(0, 4, 0));
+    function[0].config[PCI_HEADER_TYPE] = 0x80;
+    assert_int_equal(pci_group(pci_rid(0, 3, 1)).id, pci_rid(0, 3, 0));
+    acs(1, 0x0c, 0x0c);
+    assert_int_equal(pci_group(pci_rid(0, 3, 1)).id, pci_rid(0, 3, 1));
+}
+
+static void conventional_buses_hide_who_asks(void **state)
+{
+    (void)state;
+    port(0, pci_rid(0, 2, 0), 4, 2, 9);
+    acs(0, 0x1d, 0x1d);
+    port(1, pci_rid(2, 0, 0), 7, 3, 3); /* PCIe to PCI */
+    endpoint(2, pci_rid(3, 1, 0));
+    port(3, pci_rid(0, 30, 0), 0, 12, 12); /* PCI to PCI, without a PCIe capability */
+    endpoint(4, pci_rid(12, 1, 0));
+    struct pci_group a = pci_group(pci_rid(3, 1, 0)), b = pci_group(pci_rid(12, 1, 0));
+    assert_true(a.aliased && b.aliased);
+    assert_int_equal(a.id, pci_rid(2, 0, 0));
+    assert_int_equal(b.id, pci_rid(0, 30, 0));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         platform_test(each_function_is_found_once),
         platform_test(capability_lists_are_bounded),
         platform_test(bars_are_sized_with_decoding_off),
+        platform_test(paths_lead_through_bridges),
+        platform_test(ports_keep_apart_only_with_acs),
+        platform_test(functions_of_one_device),
+        platform_test(conventional_buses_hide_who_asks),
     };
     return cmocka_run_group_tests(tests, platform_setup, platform_check);
 }

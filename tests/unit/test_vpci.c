@@ -244,6 +244,35 @@ static void wrong_functions_are_refused(void **state)
     end_vm(&other);
 }
 
+/* Two functions of one device without ACS can reach each other past the IOMMU: one owner. */
+static void a_group_has_one_owner(void **state)
+{
+    static struct platform_pci twin;
+    (void)state;
+    begin();
+    platform_pci_endpoint(&twin, 0x21, 1, 1, 0xfe040000, 0x1000);
+    platform_add_pci(&twin);
+    function[0].config[PCI_HEADER_TYPE] = 0x80;
+    config = (struct boot_vm){ .npci = 1, .pci = { { 0x20, 40 } } };
+    assert_int_equal(vpci_create(&vm, &config), HV_OK);
+    make_vm(&other);
+    other_config = (struct boot_vm){ .npci = 1, .pci = { { 0x21, 41 } } };
+    assert_int_equal(vpci_create(&other, &other_config), HV_EEXIST);
+    assert_true(platform_logged("line 41: function 00:04.1 cannot be kept apart from 00:04.0"));
+    platform_put(twin.config, 0x100, 4, 0x0001000d); /* ACS */
+    platform_put(twin.config, 0x104, 2, 0x0c);
+    platform_put(twin.writable, 0x106, 2, 0x0c);
+    other_config = (struct boot_vm){ .npci = 1, .pci = { { 0x21, 41 } } };
+    assert_int_equal(vpci_create(&other, &other_config), HV_OK);
+    end_vm(&other);
+    end_vm(&vm);
+    config = (struct boot_vm){ .npci = 2, .pci = { { 0x20, 40 }, { 0x21, 41 } } }; /* one owner */
+    platform_put(twin.config, 0x100, 4, 0);
+    make_vm(&vm);
+    assert_int_equal(vpci_create(&vm, &config), HV_OK);
+    end_vm(&vm);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -252,6 +281,7 @@ int main(void)
         platform_test(bars_are_mapped_uncached_below_4g),
         platform_test(command_register_is_filtered),
         platform_test(wrong_functions_are_refused),
+        platform_test(a_group_has_one_owner),
     };
     return cmocka_run_group_tests(tests, platform_setup, platform_check);
 }

@@ -25,12 +25,16 @@ static enum hv_status slot_of(struct iommu_unit *unit, rid_t rid, struct vtd_dev
     return HV_OK;
 }
 
-static void caps_fill(struct iommu_device *dev, struct vtd_device *v)
+static void caps_fill(struct iommu_device *dev, struct vtd_device *v, const char *no_ats)
 {
     const struct vtd_caps *hw = &v->unit->hw;
     pcicaps_read(v->rid, &v->pci);
     dev->pasid_bits = v->pci.pasid_bits < hw->pasid_bits ? v->pci.pasid_bits : hw->pasid_bits;
-    dev->ats = hw->device_tlb && v->pci.ats && v->pci.page_aligned;
+    dev->ats = hw->device_tlb && v->pci.ats && v->pci.page_aligned && !no_ats;
+    if (hw->device_tlb && v->pci.ats && !dev->ats)
+        log_info("vtd", "%s: device %02x:%02x.%x: ATS stays off: %s", v->unit->name, v->rid >> 8,
+                 v->rid >> 3 & 31, v->rid & 7,
+                 no_ats ? no_ats : "its requests may not be page aligned");
     dev->pri_pasid_required = v->pci.pri_pasid;
     /* Responses carry the PASID of the request; a function with PASID that cannot take that is
      * undefined behaviour (PCIe 10.5.2.3). */
@@ -43,7 +47,7 @@ static void caps_fill(struct iommu_device *dev, struct vtd_device *v)
     v->pasid_key = vtd_inval_device_key(v, true);
 }
 
-enum hv_status vtd_device_add(struct iommu_device *dev)
+enum hv_status vtd_device_add(struct iommu_device *dev, const char *no_ats)
 {
     struct iommu_unit *unit = dev->unit;
     struct vtd_device **slot;
@@ -66,7 +70,7 @@ enum hv_status vtd_device_add(struct iommu_device *dev)
     status = vtd_context_entry(unit, v->rid, &v->context);
     if (status)
         goto fail_page;
-    caps_fill(dev, v);
+    caps_fill(dev, v, no_ats);
     if (unit->hw.scalable)
         status = vtd_pasid_tables_make(v);
     if (status)

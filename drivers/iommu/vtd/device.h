@@ -41,7 +41,8 @@ struct vtd_device {
     struct vtd_use use[VTD_USES_MAX];
 };
 
-enum hv_status vtd_device_add(struct iommu_device *dev);
+/* @no_ats: why ATS must stay off; NULL: it need not. */
+enum hv_status vtd_device_add(struct iommu_device *dev, const char *no_ats);
 void vtd_device_remove(struct iommu_device *dev);
 enum hv_status vtd_page_requests_on(struct iommu_device *dev, uint16_t outstanding);
 void vtd_page_requests_off(struct iommu_device *dev);

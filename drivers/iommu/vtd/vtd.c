@@ -61,7 +61,10 @@ static struct iommu_unit *vtd_unit_of(rid_t rid)
 static enum hv_status vtd_add(struct iommu_device *dev)
 {
     enum hv_status status = vtd_dmar_reserve(&dmar, dev);
-    return status ? status : vtd_device_add(dev);
+    if (status)
+        return status;
+    const char *why;
+    return vtd_device_add(dev, vtd_dmar_ats(&dmar, dev->rid, &why) ? NULL : why);
 }
 
 static uint32_t vtd_page_requests_free(const struct iommu_unit *unit)

@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Which PCI functions the IOMMU cannot keep apart, because they carry one requester id or can reach
+ * each other without passing it. Such a group has one owner.
+ */
+#ifndef HV_PCI_GROUP_H
+#define HV_PCI_GROUP_H
+
+#include "hv/types.h"
+
+struct pci_group {
+    rid_t id;     /* two functions are of one group if this is the same */
+    bool aliased; /* requests carry the requester id of a bridge, not the function's */
+};
+
+/* Turns on, in the ports above the function and in itself, what keeps it apart (ACS). Boot. */
+struct pci_group pci_group(rid_t rid);
+
+#endif
