@@ -32,12 +32,14 @@ uint64_t mmio_read64(const volatile void *base, uint32_t offset);
 void mmio_write32(volatile void *base, uint32_t offset, uint32_t value);
 void mmio_write64(volatile void *base, uint32_t offset, uint64_t value);
 
-/* Stores that hardware may observe. The 16-byte one is a single access (SDM 3A 9.1.1); @p aligned. */
+/* Stores that hardware may observe. The 16-byte one is a single access (SDM 3A 9.1.1); @p aligned.
+ */
 void store64(uint64_t *p, uint64_t value);
 void store128(uint64_t p[2], uint64_t lo, uint64_t hi);
 /* @n words from @p on: value, value + step, ... ascending, one store each (page-table runs). */
 void store64_run(uint64_t *p, unsigned n, uint64_t value, uint64_t step);
-/* Write back the lines of [p, p + size) and wait until they are visible to non-snooping hardware. */
+/* Write back the lines of [p, p + size) and wait until they are visible to non-snooping hardware.
+ */
 void cache_flush(const void *p, size_t size);
 
 /* Monotonic time in ticks, and ticks per microsecond (at least 1, constant after boot). */
@@ -54,19 +56,25 @@ void pci_config_write(rid_t rid, unsigned offset, unsigned size, uint32_t value)
 
 /* A message-signalled interrupt for Sluice itself, delivered to the boot CPU. @handler runs with
  * interrupts off and no lock held. HV_ENOMEM: no vector left. Boot only. */
-struct irq_message { uint32_t address, upper_address, data; };
+struct irq_message {
+    uint32_t address, upper_address, data;
+};
 enum hv_status irq_alloc(void (*handler)(void *ctx), void *ctx, struct irq_message *out);
 
 /* A vector of CPU @cpu, for an interrupt of a guest's device: there @handler runs, with interrupts
  * off and no lock held; it may be short of interrupts (two are one) and see one too many. Any time.
  * HV_EBUSY: that CPU has none left; HV_ENOMEM. */
-struct irq_target { uint32_t apic_id; uint8_t vector; };
+struct irq_target {
+    uint32_t apic_id;
+    uint8_t vector;
+};
 enum hv_status irq_alloc_on(unsigned cpu, void (*handler)(void *ctx), void *ctx,
                             struct irq_target *out);
 /* Its source is silenced already. On return the handler runs nowhere. Not from a handler. */
 void irq_free_on(unsigned cpu, uint8_t vector);
 
-/* Call @fn every @period_us on the boot CPU, with no lock held. Called on the boot CPU; one user. */
+/* Call @fn every @period_us on the boot CPU, with no lock held. Called on the boot CPU; one user.
+ */
 void platform_periodic(void (*fn)(void), uint32_t period_us);
 
 /* Bytes to the console, as they are. The log's; everyone else uses hv/log.h. */

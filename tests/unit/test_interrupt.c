@@ -192,7 +192,7 @@ static void every_error_of_the_driver_leaves_things_whole(void **state)
         assert_int_equal(try_irq(vm_a, 0, 0, 1, 0x41, NULL), losses[i]);
         assert_int_equal(platform_vectors_used(), 0);
         assert_int_equal(try_irq(vm_a, 0, 0, 0, 0, NULL), HV_ENOENT);
-        message = irq(vm_a, 0, 0, 0, 0x40);
+        (void)irq(vm_a, 0, 0, 0, 0x40);
         fake.fail_irq_unmap = losses[i];
         off(vm_a, 0, 0);
         assert_int_equal(platform_vectors_used(), 0);

@@ -181,7 +181,7 @@ static void device_called(void *ctx)
 /* Each CPU has its own: the same vector is another one elsewhere, and a full CPU is no other's. */
 static void check_device_vectors(void)
 {
-    struct irq_target first[CPUS_MAX], t = { 0 };
+    struct irq_target first[CPUS_MAX] = { 0 }, t = { 0 };
     unsigned n = cpu_count(), taken = 1;
     bool good = true;
 
