@@ -380,6 +380,8 @@ static void invalidate(const struct iommu_inval *inval)
         fake.inval[fake.invals] = (struct fake_inval){ .what = *inval };
     fake.invals++;
     fake.unflushed++;
+    if (fake.on_invalidate)
+        fake.on_invalidate(fake.ctx);
 }
 
 static void respond(struct iommu_device *dev, const struct iommu_page_request *last, bool success)

@@ -75,6 +75,7 @@ struct fake {
     bool fail_device; /* with fail_attach or fail_flush: the first device fails with it */
     /* called inside block() and page_requests_off(), as a driver that drains may */
     void (*drain)(void *ctx);
+    void (*on_invalidate)(void *ctx); /* called inside invalidate() */
     void *ctx;
 };
 extern struct fake fake;

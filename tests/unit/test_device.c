@@ -124,6 +124,39 @@ static void reports_about_a_device_that_is_gone_reach_nobody(void **state)
 }
 
 /* The sizes that must hold, at once: every VM on every unit, none sees another. */
+static unsigned blocks;
+
+/* While the first PASID is taken away, a request of the second arrives. */
+static void request_meanwhile(void *ctx)
+{
+    (void)ctx;
+    if (blocks++ == 0)
+        fake_request(DEV0, &(struct iommu_page_request){ .rid = DEV0,
+                                                         .pasid_present = true,
+                                                         .pasid = 2,
+                                                         .read = true,
+                                                         .last = true,
+                                                         .address = IOVA(0x5000) });
+}
+
+static void a_vm_that_ends_gets_nothing_any_more(void **state)
+{
+    (void)state;
+    bind(vm_a, 0, ROOT(1), NULL);
+    bind(vm_a, 0, ROOT(2), NULL);
+    fake.drain = request_meanwhile;
+    blocks = 0;
+    unsigned interrupts = abi_calls.interrupts;
+    device_end(vm_a);
+    fake.drain = NULL;
+    assert_true(blocks > 1);
+    assert_int_equal(fake.answers, 1);
+    assert_false(fake.answer[0].success);
+    assert_int_equal(fake.answer[0].last.pasid, 2);
+    assert_int_equal(events_waiting(vm_a), 0);
+    assert_int_equal(abi_calls.interrupts, interrupts);
+}
+
 static void as_many_vms_and_units_as_there_may_be(void **state)
 {
     static struct vm *many[BOOT_VMS_MAX];
@@ -171,6 +204,7 @@ int main(void)
         abi_test(every_call_with_a_device_knows_only_the_vms_own),
         abi_test(a_device_that_cannot_be_taken_leaves_nothing),
         abi_test(reports_about_a_device_that_is_gone_reach_nobody),
+        abi_test(a_vm_that_ends_gets_nothing_any_more),
         abi_test(as_many_vms_and_units_as_there_may_be),
     };
 

@@ -746,6 +746,36 @@ static void a_slot_is_read_once(void **state)
     assert_int_equal(fake_attached(), 0);
 }
 
+static struct hc_command *changing;
+
+static void change_address(void *ctx)
+{
+    (void)ctx;
+    changing->args[3] += 0x100000; /* hc_invalidate.address */
+}
+
+/* The guest changes a command between one device that it reaches and the next. */
+static void a_command_that_changes_is_done_as_it_was(void **state)
+{
+    uint32_t pasid;
+
+    (void)state;
+    for (unsigned i = 0; i < 3; i++)
+        bind(vm_a, i, ROOT(1), &pasid);
+    command_ring(vm_a, 16);
+    struct hc_invalidate in = {
+        .size = sizeof(in), .pasid = pasid, .address = 0x5000, .bytes = 0x2000
+    };
+    changing = put_with(HC_INVALIDATE, in);
+    fake.on_invalidate = change_address;
+    doorbell();
+    fake.on_invalidate = NULL;
+    assert_int_equal(changing->status, HV_OK);
+    assert_int_equal(fake.invals, 3);
+    for (unsigned i = 0; i < 3; i++)
+        assert_int_equal(fake.inval[i].what.address.v, 0x5000);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -770,6 +800,7 @@ int main(void)
         abi_test(answers_stay_behind_invalidations),
         abi_test(a_broken_producer_index_stops_the_command_ring),
         abi_test(a_slot_is_read_once),
+        abi_test(a_command_that_changes_is_done_as_it_was),
     };
 
     return cmocka_run_group_tests(tests, platform_setup, platform_check);
