@@ -201,7 +201,8 @@ static void on_fault(struct iommu_device *, const struct iommu_fault *fault)
                            .device = d->handle,
                            .pasid = fault->pasid_present ? fault->pasid : HC_PASID_NONE,
                            .flags = (fault->write ? HC_PRQ_WRITE : HC_PRQ_READ) |
-                                    (fault->pasid_present ? HC_PRQ_PASID : 0),
+                                    (fault->pasid_present ? HC_PRQ_PASID : 0) |
+                                    (fault->last ? HC_FAULT_LAST : 0),
                            .address = fault->class == IOMMU_FAULT_INTERRUPT
                                           ? fault->address.v
                                           : fault->address.v & ~PAGE_MASK,

@@ -111,6 +111,7 @@ struct iommu_fault {
     enum iommu_fault_class class;
     uint8_t code;     /* the unit's own */
     const char *text; /* in words */
+    bool last;        /* there were too many: no more are told of this function */
 };
 
 /* An interrupt of a device: the one message by which this device, and no other, raises it. Zeroed

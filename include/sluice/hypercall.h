@@ -280,8 +280,9 @@ enum hc_event_flag {
     HC_PRQ_READ = 1u << 0,
     HC_PRQ_WRITE = 1u << 1,
     HC_PRQ_PRIVILEGED = 1u << 2,
-    HC_PRQ_LAST = 1u << 3,  /* last of its group: answer it */
-    HC_PRQ_PASID = 1u << 4, /* the request carried a PASID */
+    HC_PRQ_LAST = 1u << 3,   /* last of its group: answer it */
+    HC_PRQ_PASID = 1u << 4,  /* the request carried a PASID */
+    HC_FAULT_LAST = 1u << 5, /* fault: too many of this device in a second; no more are told */
 };
 
 /* Event ring slot, 64 bytes. */

@@ -414,6 +414,72 @@ static void faults_are_told(void **state)
     bed_stage2_gone(&pt, &s2);
 }
 
+/* A device that faults without end is heard for a while; its DMA goes on being refused. So is one
+ * that nobody owns. Others are still heard. */
+static void floods_are_hidden(void **state)
+{
+    static const uint64_t kinds[] = { 0, 1ull << 43 }; /* scalable and legacy */
+    static const rid_t rids[] = { BED_A, 0x4242 };
+    uint64_t value;
+    for (unsigned k = 0; k < 4; k++) {
+        struct vtd_model_config config = bed_config();
+        rid_t rid = rids[k % 2];
+        bed_fresh(state);
+        if (kinds[k / 2])
+            config.ecap &= ~(1ull << 46 | 1ull << 47 | 1ull << 26);
+        bed_start(&config, 1);
+        bed_add(&a, BED_A);
+        bed_add(&b, BED_B);
+        unsigned n = 0, told = 0, last = 0;
+        for (; n < 2000; n++) {
+            bed.nfaults = 0;
+            assert_int_not_equal(bed_read(rid, BED_NO_PASID, 0x1000 * n, &value), 0);
+            iommu_vtd.poll();
+            told += bed.nfaults;
+            last += bed.nfaults && bed.fault[0].last;
+            assert_false(!bed.nfaults && told < FLOOD_FAULTS);
+        }
+        assert_int_equal(told, FLOOD_FAULTS);
+        assert_int_equal(last, 1);
+        assert_true(platform_logged("256 faults in a second: no more are recorded"));
+        bed.nfaults = 0;
+        assert_int_not_equal(bed_read(BED_B, BED_NO_PASID, 0, &value), 0);
+        iommu_vtd.poll();
+        assert_int_equal(bed.nfaults, 1);
+        /* What it is allowed works all the same, and ends in the same way. */
+        bed_stage2(&pt, &s2, a.unit);
+        struct iommu_target second = bed_second(&s2);
+        assert_int_equal(iommu_vtd.attach(&a, PASID_RID, &second), HV_OK);
+        assert_int_equal(bed_read(BED_A, BED_NO_PASID, 0x4000, &value), 0);
+        if (a.pri)
+            assert_int_equal(iommu_vtd.page_requests_on(&a, 8), HV_OK);
+        iommu_vtd.device_remove(&a);
+        assert_int_not_equal(bed_read(BED_A, BED_NO_PASID, 0x4000, &value), 0);
+        iommu_vtd.device_remove(&b);
+        bed_stage2_gone(&pt, &s2);
+        assert_int_equal(bed_check(state), 0);
+    }
+    bed_fresh(state);
+}
+
+/* Slowly, a device may fault for ever. */
+static void faults_now_and_then_are_told(void **state)
+{
+    uint64_t value;
+    (void)state;
+    bed_start(NULL, 1);
+    bed_add(&a, BED_A);
+    for (unsigned n = 0; n < 2 * FLOOD_FAULTS; n++) {
+        bed.nfaults = 0;
+        assert_int_not_equal(bed_read(BED_A, BED_NO_PASID, 0x1000 * n, &value), 0);
+        iommu_vtd.poll();
+        assert_int_equal(bed.nfaults, 1);
+        assert_false(bed.fault[0].last);
+        platform_pass_us(10000);
+    }
+    iommu_vtd.device_remove(&a);
+}
+
 static void no_hardware(void **state)
 {
     (void)state;
@@ -440,6 +506,8 @@ int main(void)
         bed_test(found_on),
         bed_test(out_of_memory_at_start),
         bed_test(faults_are_told),
+        bed_test(floods_are_hidden),
+        bed_test(faults_now_and_then_are_told),
         bed_test(no_hardware),
     };
     return cmocka_run_group_tests(tests, platform_setup, NULL);

@@ -8,6 +8,7 @@
 
 enum : uint64_t {
     PRESENT = 1 << 0,
+    FPD = 1 << 1,    /* faults are not recorded; also while not present */
     DTE = 1 << 2,    /* translation requests and translated requests */
     PASIDE = 1 << 3, /* requests with PASID */
     PRE = 1 << 4,    /* page requests; needs DTE */
@@ -61,13 +62,30 @@ uint32_t vtd_context_did(const struct vtd_device *v)
     return v->unit->hw.scalable ? 0 : (uint16_t)(v->context[1] >> 8);
 }
 
+enum hv_status vtd_context_hide_faults(struct iommu_unit *unit, rid_t rid)
+{
+    uint64_t *e;
+    enum hv_status status = vtd_context_entry(unit, rid, &e);
+    if (status)
+        return status;
+    lock_take(&unit->queue.lock);
+    store64(&e[0], e[0] | FPD);
+    vtd_unit_flush(unit, e, 8);
+    lock_drop(&unit->queue.lock);
+    struct vtd_inval_args args = { .unit = unit };
+    return vtd_inval_run(VTD_FAULTS_HIDDEN, &args, false);
+}
+
 enum hv_status vtd_context_page_requests(struct vtd_device *v, bool on)
 {
+    lock_take(&v->unit->queue.lock);
     uint64_t old = v->context[0];
+    if (old & PRESENT)
+        store64(&v->context[0], on ? old | PRE : old & ~PRE);
+    vtd_unit_flush(v->unit, v->context, 8);
+    lock_drop(&v->unit->queue.lock);
     if (!(old & PRESENT))
         return HV_EIO;
-    store64(&v->context[0], on ? old | PRE : old & ~PRE);
-    vtd_unit_flush(v->unit, v->context, 8);
     return vtd_context_invalidate(v, !on);
 }
 

@@ -15,7 +15,10 @@ enum hv_status vtd_context_entry(struct iommu_unit *unit, rid_t rid, uint64_t **
 enum hv_status vtd_context_set(struct vtd_device *v);
 /* Accept page requests from the device or not (PRE), and invalidate. */
 enum hv_status vtd_context_page_requests(struct vtd_device *v, bool on);
-/* Not present, one store; nothing is invalidated. */
+/* Record no more faults of a function, whether it is in or not, until its entry is set anew. */
+enum hv_status vtd_context_hide_faults(struct iommu_unit *unit, rid_t rid);
+/* Not present, one store; nothing is invalidated. Lock: the queue's, as for all that changes a part
+ * of an entry. */
 void vtd_context_clear(struct vtd_device *v);
 /* The domain id in a legacy entry, which stays when it is cleared; 0 in scalable mode. */
 uint32_t vtd_context_did(const struct vtd_device *v);

@@ -112,7 +112,9 @@ void vtd_device_remove(struct iommu_device *dev)
     pcicaps_pri_off(&v->pci);
     v->pri = false;
     /* One store blocks all PASIDs, and translated requests too. */
+    lock_take(&unit->queue.lock);
     vtd_context_clear(v);
+    lock_drop(&unit->queue.lock);
     enum hv_status status = vtd_context_invalidate(v, pri);
     if (!status && (pri || failed))
         status = vtd_prq_drain(v, -1);

@@ -2,6 +2,7 @@
 /* Non-recoverable faults. */
 #include "drivers/iommu/vtd/fault.h"
 
+#include "drivers/iommu/vtd/context.h"
 #include "drivers/iommu/vtd/device.h"
 #include "drivers/iommu/vtd/intremap.h"
 #include "drivers/iommu/vtd/unit.h"
@@ -133,6 +134,27 @@ static bool take(struct iommu_unit *unit, uint32_t n, struct iommu_fault *out)
     return true;
 }
 
+/* One more fault of @rid; the log is locked. @return whether it is one too many. */
+static bool floods(struct vtd_fault_log *log, rid_t rid)
+{
+    struct vtd_flood *f = &log->flood[(rid ^ rid >> 8) % FLOOD_PLACES];
+    uint64_t now = time_now();
+    if (f->rid != rid || now - f->since > 1000000 * time_ticks_per_us())
+        *f = (struct vtd_flood){ .rid = rid, .since = now };
+    return ++f->count == FLOOD_FAULTS;
+}
+
+/* A device that faults without end would keep the CPU busy with reports of it: its faults are no
+ * longer recorded, and are refused as ever. */
+static void hide(struct iommu_unit *unit, rid_t rid)
+{
+    enum hv_status status = vtd_context_hide_faults(unit, rid);
+    if (log_allowed(&unit->faults.hidden, 10))
+        log_warn("vtd", "%s: %02x:%02x.%x: %u faults in a second: no more are recorded%s",
+                 unit->name, rid >> 8, rid >> 3 & 31, rid & 7, FLOOD_FAULTS,
+                 status ? ", if it can be" : "");
+}
+
 static void tell(struct iommu_unit *unit, const struct iommu_fault *f)
 {
     struct iommu_device *dev = NULL;
@@ -161,11 +183,15 @@ void vtd_fault_process(struct iommu_unit *unit)
     for (uint32_t n = 0; n < 2 * unit->hw.fault_count; n++) {
         lock_take(&log->lock);
         bool valid = take(unit, log->next, &f);
-        if (valid)
+        if (valid) {
             log->next = (log->next + 1) % unit->hw.fault_count;
+            f.last = floods(log, f.rid);
+        }
         lock_drop(&log->lock);
         if (!valid)
             break;
+        if (f.last)
+            hide(unit, f.rid);
         tell(unit, &f);
     }
     reg_write32(unit->regs, VTD_FSTS, FSTS_PFO);

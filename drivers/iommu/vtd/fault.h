@@ -7,10 +7,20 @@
 #include "hv/lock.h"
 #include "hv/log.h"
 
+/* How many faults of one function within a second; functions that share a place take turns. */
+#define FLOOD_FAULTS 256u
+#define FLOOD_PLACES 64u
+struct vtd_flood {
+    rid_t rid;
+    uint32_t count;
+    uint64_t since;
+};
+
 struct vtd_fault_log {
     struct lock lock; /* RANK_DEVICE; the recording registers */
     uint32_t next;    /* record to look at next */
-    struct log_limit limit;
+    struct log_limit limit, hidden;
+    struct vtd_flood flood[FLOOD_PLACES]; /* guarded by lock */
 };
 
 /* Take and report what is recorded, then clear the overflow. No lock held. */

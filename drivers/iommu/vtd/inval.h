@@ -17,6 +17,7 @@ enum vtd_change {
     VTD_CONTEXT_DOMAIN,       /* an id the device used */
     VTD_DEVICE_CUT,           /* context entry not present now, device not to be spoken to */
     VTD_LEGACY_CHANGED,       /* legacy context entry changed or not present now */
+    VTD_FAULTS_HIDDEN,        /* FPD of a context entry */
     VTD_PASID_SET,            /* PASID entry present now; only if CM = 1 */
     VTD_PASID_CHANGED,        /* one 16-byte piece of a present entry replaced */
     VTD_PASID_CLEARED,        /* not present now; it was second stage or nested */

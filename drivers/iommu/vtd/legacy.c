@@ -12,6 +12,7 @@
 
 enum : uint64_t {
     PRESENT = 1 << 0,
+    FPD = 1 << 1,
     TT_DEVICE_TLB = 1 << 2, /* TT = 01: translation requests are served */
     DID_SHIFT = 8,          /* second qword; AW in 2:0 */
 };
@@ -50,11 +51,13 @@ enum hv_status vtd_legacy_attach(struct vtd_device *v, const struct iommu_stage2
     bool replace = e[0] & PRESENT;
     uint32_t old = vtd_context_did(v);
     enum hv_status status = HV_OK;
-    if (replace && e[0] == lo && e[1] == hi)
+    if ((e[0] & ~FPD) == lo && e[1] == hi)
         return HV_OK;
     use(v, stage2->id);
+    lock_take(&v->unit->queue.lock);
     store128(e, lo, hi);
     vtd_unit_flush(v->unit, e, 16);
+    lock_drop(&v->unit->queue.lock);
     if (replace)
         status = changed(v, VTD_LEGACY_CHANGED, old);
     else if (v->unit->hw.caching_mode)
@@ -70,7 +73,9 @@ enum hv_status vtd_legacy_block(struct vtd_device *v)
 {
     if (!v->rid_stage2)
         return HV_OK;
+    lock_take(&v->unit->queue.lock);
     vtd_context_clear(v);
+    lock_drop(&v->unit->queue.lock);
     enum hv_status status = changed(v, VTD_LEGACY_CHANGED, vtd_context_did(v));
     ats(v, false);
     use(v, 0);
