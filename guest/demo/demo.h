@@ -65,6 +65,10 @@ struct accel_completion work_run_asleep(const struct work *w);
 /* Several at once, all in flight together; results in @out. */
 void work_run_all(const struct work *w, unsigned n, struct accel_completion *out);
 
+/* One alone, in two steps. */
+void work_start(const struct work *w);
+struct accel_completion work_finish(void);
+
 /* ---- process.c */
 void process_create(struct process *p, unsigned index);
 uint64_t process_address(const struct process *p, unsigned page); /* virtual address of a page */
@@ -85,6 +89,10 @@ void scene_interrupt(void); /* sleep until done; messages that are not ours rais
 void scene_remap(void);     /* mappings change, invalidation by call and by ring */
 void scene_identity(void);  /* DMA by requester id, guest physical */
 void scene_escape(void);    /* addresses and PASIDs that are not ours */
+void scene_classic(void);   /* map at the addresses of the process, by PASID, beside a bind */
+void scene_require(void);   /* addresses that must stay usable */
+void scene_reserve(void);   /* hold addresses, map over them */
+void scene_replace(void);   /* every domain after every other, under DMA */
 void scene_unbind(void);    /* after unbind nothing passes */
 
 #endif

@@ -109,6 +109,10 @@ int guest_main(void)
     scene_remap();
     scene_identity();
     scene_escape();
+    scene_classic();
+    scene_require();
+    scene_reserve();
+    scene_replace();
     scene_unbind();
     expect(sluice_iopf_disable(demo.device.device) == HV_OK, "IOPF disable", 0);
     expect(demo.count.mismatches == 0 && demo.count.escapes_succeeded == 0 &&

@@ -95,6 +95,18 @@ struct accel_completion work_run_asleep(const struct work *w)
     return *(struct accel_completion *)record;
 }
 
+static volatile struct accel_completion *started;
+
+void work_start(const struct work *w)
+{
+    started = submit(w);
+}
+
+struct accel_completion work_finish(void)
+{
+    return wait_for(started);
+}
+
 void work_run_all(const struct work *w, unsigned n, struct accel_completion *out)
 {
     volatile struct accel_completion *record[32];
