@@ -173,20 +173,21 @@ static void a_map_over_more_than_256_reservations_goes_on(void **state)
     assert_true(reaches(0, NONE, 399 * PAGE_SIZE, 0x800000 + 399 * PAGE_SIZE));
 }
 
-/* More than HC_IOAS_STEP mapped: one page of RAM many times is enough to get there. */
+/* More than HC_IOAS_STEP mapped: the same RAM many times is enough to get there. It ends in the
+ * middle of a mapping. */
 static void a_call_reaches_a_gibibyte(void **state)
 {
     uint32_t ioas = create();
 
     (void)state;
-    for (unsigned i = 0; i < 80; i++)
+    assert_int_equal(map(ioas, RW | FIXED, 0, 0, 3 * PAGE_SIZE), HV_OK);
+    for (unsigned i = 1; i < 80; i++)
         assert_int_equal(map(ioas, RW | FIXED, i * (16ull << 20), 0, 16 << 20), HV_OK);
     assert_int_equal(unmap(ioas, 0, 0, 80ull << 24), HV_EAGAIN);
     assert_true(value == HC_IOAS_STEP);
     assert_int_equal(unmap(ioas, 0, 0, 80ull << 24), HV_OK);
-    assert_true(value == 16ull << 24);
-    assert_int_equal(map(ioas, HC_IOAS_RESERVE, 0, 0, 1ull << 40), HV_OK);      /* costs nothing */
-    assert_int_equal(map(ioas, RW, 0, 0, (1ull << 30) + PAGE_SIZE), HV_EFAULT); /* RAM ends first */
+    assert_true(value == (79ull << 24) + 3 * PAGE_SIZE - HC_IOAS_STEP);
+    assert_int_equal(map(ioas, HC_IOAS_RESERVE, 0, 0, 1ull << 40), HV_OK); /* costs nothing */
 }
 
 static void copy_stops_after_256_mappings(void **state)
@@ -413,6 +414,54 @@ static void splitting_leaves_no_gap(void **state)
     assert_false(reaches(0, 5, 0x280000, 0x480000));
 }
 
+/* What was cached as one large page must go as one, though most of it stays mapped (VT-d 6.5.2.3).
+ */
+static void a_large_page_is_forgotten_as_a_whole(void **state)
+{
+    uint32_t ioas = create();
+    uint64_t hpa;
+
+    (void)state;
+    assert_int_equal(map(ioas, RW | FIXED, 0x200000, 0x400000, 2 << 20), HV_OK);
+    assert_int_equal(attach(0, 5, HC_DOMAIN_PAGING, ioas), HV_OK);
+    assert_true(reaches(0, 5, 0x3f0000, 0x5f0000)); /* the unit has it now */
+    assert_int_equal(unmap(ioas, 0, 0x200000, 0x1000), HV_OK);
+    assert_false(reaches(0, 5, 0x200000, 0x400000));
+    assert_true(rig_translate(0, 5, 0x3f0000, false, true, &hpa));
+    for (unsigned i = 0; i < ARRAY_SIZE(rig_atc); i++)
+        assert_false(rig_atc[i].valid && rig_atc[i].address <= 0x200000);
+    assert_int_equal(unmap(ioas, 0, 0x300000, 2 << 20), HV_OK);
+    assert_false(reaches(0, 5, 0x3f0000, 0x5f0000));
+    assert_true(reaches(0, 5, 0x2f0000, 0x4f0000));
+}
+
+static uint64_t least_used;
+
+static void note_used(void *ctx)
+{
+    if (rig.vm->quota.used < least_used)
+        least_used = rig.vm->quota.used;
+    rig_relax(ctx);
+}
+
+/* Pages of tables stay taken as long as the unit could walk them. */
+static void tables_are_freed_after_the_unit_forgot_them(void **state)
+{
+    uint32_t ioas = create();
+
+    (void)state;
+    assert_int_equal(map(ioas, RW | FIXED, 0x5000, 0x800000, PAGE_SIZE), HV_OK);
+    assert_int_equal(attach(6, 5, HC_DOMAIN_PAGING, ioas), HV_OK);
+    assert_true(reaches(6, 5, 0x5000, 0x800000));
+    uint64_t before = least_used = rig.vm->quota.used;
+    uint64_t waited = time_now();
+    platform_set_hooks(&(struct platform_hooks){ .relax = note_used });
+    assert_int_equal(unmap(ioas, 0, 0x5000, PAGE_SIZE), HV_OK);
+    assert_true(time_now() > waited);
+    assert_int_equal(least_used, before);
+    assert_true(rig.vm->quota.used < before);
+}
+
 /* --- Memory ends ---------------------------------------------------------------------------------
  */
 
@@ -447,6 +496,32 @@ static void exhaustion_is_a_status_and_changes_nothing(void **state)
     assert_int_equal(map(ioas, RW | FIXED, 0x3f00000000, 0x800000, PAGE_SIZE), HV_EQUOTA);
     assert_int_equal(unmap(ioas, 0, 0x40000000, PAGE_SIZE), HV_OK); /* needs none */
     rig.vm->quota.limit = 100000;
+}
+
+/* Two tables of which each has to split a leaf: both do it, or none. */
+static void an_unmap_without_memory_leaves_every_table_as_it_was(void **state)
+{
+    uint32_t ioas = create();
+    unsigned refused = 0;
+
+    (void)state;
+    assert_int_equal(map(ioas, RW | FIXED, 0x200000, 0x400000, 2 << 20), HV_OK);
+    assert_int_equal(attach(0, 5, HC_DOMAIN_PAGING, ioas), HV_OK);
+    assert_int_equal(attach(4, 5, HC_DOMAIN_PAGING, ioas), HV_OK);
+    for (int budget = 0;; budget++) {
+        pages_fail_after(budget);
+        enum hv_status status = unmap(ioas, 0, 0x280000, 0x1000);
+        pages_fail_after(-1);
+        bool there = status != HV_OK;
+        assert_int_equal(reaches(0, 5, 0x280000, 0x480000), there);
+        assert_int_equal(reaches(4, 5, 0x280000, 0x480000), there);
+        assert_true(reaches(0, 5, 0x281000, 0x481000) && reaches(4, 5, 0x27f000, 0x47f000));
+        if (!there)
+            break;
+        assert_int_equal(status, HV_ENOMEM);
+        refused++;
+    }
+    assert_true(refused >= 2);
 }
 
 /* --- Rings, life ---------------------------------------------------------------------------------
@@ -543,6 +618,9 @@ int main(void)
         rig_test(runs_of_guest_memory_become_large_leaves),
         rig_test(a_table_built_later_joins_what_continues),
         rig_test(splitting_leaves_no_gap),
+        rig_test(a_large_page_is_forgotten_as_a_whole),
+        rig_test(tables_are_freed_after_the_unit_forgot_them),
+        rig_test(an_unmap_without_memory_leaves_every_table_as_it_was),
         rig_test(exhaustion_is_a_status_and_changes_nothing),
         rig_test(every_call_works_by_ring),
         rig_test(a_vm_that_ends_takes_everything_with_it),
