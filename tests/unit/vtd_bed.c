@@ -219,6 +219,12 @@ static void reg_write(void *ctx, uint32_t offset, unsigned size, uint64_t value)
         uint64_t hpa;
         struct vtd_request req = { .rid = BED_A, .access = VTD_READ, .addr = bed.ram.v };
         bed.leaks += vtd_model_access(ctx, &req, &hpa) == 0;
+        uint32_t data = 0x41;
+        req = (struct vtd_request){ .rid = BED_A, .access = VTD_WRITE, .addr = 0xfee00000 };
+        unsigned before = npending, raised_before = bed.interrupts;
+        bed.message_leaks += vtd_model_dma(ctx, &req, &data, 4) == 0;
+        npending = before;
+        bed.interrupts = raised_before;
     }
 }
 

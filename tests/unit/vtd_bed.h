@@ -44,10 +44,10 @@ struct bed {
     unsigned unanswered;                  /* invalidations that silent devices got */
     uint64_t tlb_address[8], tlb_size[8]; /* the last ones, modulo 8 */
     bool watch;                           /* after each register write, see whether DMA passes */
-    unsigned leaks;
-    uint64_t tail_writes;   /* of IQT */
-    void (*on_store)(void); /* called after each store that hardware could see */
-    uint64_t stores;        /* that hardware could see, and the bytes of the last one */
+    unsigned leaks, message_leaks;        /* DMA; interrupts in compatibility format */
+    uint64_t tail_writes;                 /* of IQT */
+    void (*on_store)(void);               /* called after each store that hardware could see */
+    uint64_t stores; /* that hardware could see, and the bytes of the last one */
     unsigned last_store;
     struct bed_response response[4096];
     unsigned nresponses;

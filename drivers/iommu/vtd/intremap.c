@@ -63,14 +63,15 @@ enum hv_status vtd_intremap_start(struct iommu_unit *unit)
     enum hv_status status = make_table(unit);
     if (status)
         return status;
-    /* EIME cannot change while it is on. No guest runs yet, and interrupts are off. */
-    status = vtd_unit_command(unit, GCMD_IRE, false);
+    /* Found on, it stays on: the table is switched under it. But EIME cannot change then; no guest
+     * runs yet, and interrupts are off. */
+    uint64_t mode = unit->hw.x2apic_interrupts ? IRTA_EIME : 0;
+    if ((reg_read64(unit->regs, VTD_IRTA) & IRTA_EIME) != mode)
+        status = vtd_unit_command(unit, GCMD_IRE, false);
     if (status)
         return status;
     uint64_t size = (uint64_t)__builtin_ctz(unit->interrupts.entries) - 1; /* 2^(S + 1) entries */
-    reg_write64(unit->regs, VTD_IRTA,
-                virt_to_phys(unit->interrupts.table).v | size |
-                    (unit->hw.x2apic_interrupts ? IRTA_EIME : 0));
+    reg_write64(unit->regs, VTD_IRTA, virt_to_phys(unit->interrupts.table).v | size | mode);
     struct vtd_inval_args args = { .unit = unit };
     status = vtd_unit_command(unit, GCMD_SIRTP, true);
     if (!status)
