@@ -58,6 +58,7 @@ static void bus_interrupt(void *, uint64_t, uint32_t)
 static bool bus_devtlb(void *, uint16_t rid, int32_t pasid, bool global, uint64_t address,
                        uint64_t size)
 {
+    rig.used_when_told = rig.vm ? rig.vm->quota.used : 0;
     for (unsigned i = 0; i < ARRAY_SIZE(rig_atc); i++) {
         struct rig_atc *a = &rig_atc[i];
         int32_t own = a->pasid == HC_PASID_NONE ? -1 : (int32_t)a->pasid;

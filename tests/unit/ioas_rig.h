@@ -26,6 +26,7 @@ struct rig {
     rid_t rid[REF_DEVICES];
     unsigned unit_of[REF_DEVICES];
     unsigned complaints;
+    uint64_t used_when_told; /* pages of the VM's quota at the last device-TLB invalidation */
     char complaint[200];
 };
 extern struct rig rig;
