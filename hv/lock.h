@@ -22,6 +22,7 @@ enum lock_rank {
     RANK_QUEUE,  /* struct iommu_unit: invalidation queue, domain ids */
     RANK_PAGES,  /* page pool */
     RANK_PCI,    /* configuration ports of the host */
+    RANK_CONSOLE, /* whose guest's line is next */
     RANK_LOG,
 };
 

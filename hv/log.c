@@ -16,6 +16,8 @@
 
 enum log_level log_max = LOG_INFO;
 
+/* Guests queue here first: however many of them write, a line of ours waits for one of theirs. */
+static struct lock guests_lock = LOCK(RANK_CONSOLE);
 static struct lock console_lock = LOCK(RANK_LOG);
 /* Every struct log_limit: who is kept back does not wait for who writes, which is slow. */
 static struct lock limit_lock = LOCK(RANK_LOG);
@@ -95,7 +97,9 @@ void log_guest(const char *name, const char *text, unsigned length)
         unsigned char c = (unsigned char)text[i];
         line[n++] = (char)(c == '\t' || (c >= ' ' && c <= '~') ? c : '?');
     }
+    bool taken = take(&guests_lock);
     line_out(line, n);
+    drop(&guests_lock, taken);
 }
 
 bool log_allowed(struct log_limit *limit, uint32_t burst)

@@ -4,10 +4,13 @@
  * The log and the lock themselves, on a machine of this file's own: what other tests use stands in
  * for both.
  */
+#include <pthread.h>
+#include <sched.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -19,12 +22,13 @@
 #define TICKS_PER_US 1000u
 #define SECOND       (1000000ull * TICKS_PER_US)
 
-static uint64_t now = 1;
+static _Atomic uint64_t now = 1;
 static char out[4096];
 static size_t length;
 static jmp_buf panicked;
 
 /* What happens on another CPU while this one waits, or while it writes. */
+static void (*instead_of_output)(const char *text, size_t n);
 static void (*meanwhile)(void);
 static void (*while_writing)(void);
 
@@ -40,13 +44,19 @@ uint64_t time_ticks_per_us(void)
 
 void cpu_relax(void)
 {
-    now += SECOND / 1000;
+    now += instead_of_output ? 1 : SECOND / 1000; /* threads wait long on a busy host */
     if (meanwhile)
         meanwhile();
+    if (instead_of_output)
+        sched_yield();
 }
 
 void console_write(const char *text, size_t n)
 {
+    if (instead_of_output) {
+        instead_of_output(text, n);
+        return;
+    }
     assert_true(length + n < sizeof(out));
     memcpy(out + length, text, n);
     length += n;
@@ -130,6 +140,56 @@ static void who_is_kept_back_does_not_wait_for_the_console(void **)
     assert_int_equal(asked, 1);
 }
 
+enum { GUESTS = 8, LINES = 101 };
+
+static _Atomic bool flooding;
+static _Atomic unsigned guest_lines;
+
+static void count_guests(const char *text, size_t)
+{
+    guest_lines += text[1] == 'g'; /* "[guest] ", where ours have the time */
+    for (unsigned i = 0; i < 20; i++)
+        sched_yield(); /* as slow as a serial port */
+}
+
+static void *flood(void *)
+{
+    while (flooding)
+        log_guest("guest", "x", 1);
+    return NULL;
+}
+
+static int by_value(const void *a, const void *b)
+{
+    return *(const int *)a - *(const int *)b;
+}
+
+static void a_line_of_ours_waits_for_one_guest(void **)
+{
+    pthread_t guest[GUESTS];
+    int waited[LINES];
+
+    instead_of_output = count_guests;
+    flooding = true;
+    for (unsigned i = 0; i < GUESTS; i++)
+        assert_int_equal(pthread_create(&guest[i], NULL, flood, NULL), 0);
+    while (guest_lines < 100)
+        sched_yield();
+    for (unsigned i = 0; i < LINES; i++) {
+        unsigned before = guest_lines;
+        log_error("hv", "ours");
+        waited[i] = (int)(guest_lines - before);
+        sched_yield();
+    }
+    flooding = false;
+    for (unsigned i = 0; i < GUESTS; i++)
+        pthread_join(guest[i], NULL);
+    instead_of_output = NULL;
+    /* The host may have stopped us for a while before we drew a number: most lines count. */
+    qsort(waited, LINES, sizeof(waited[0]), by_value);
+    assert_in_range(waited[LINES / 2], 0, 2);
+}
+
 /* --- Locks --------------------------------------------------------------------------------------
  */
 
@@ -205,6 +265,7 @@ int main(void)
         log_test(long_lines_are_cut),
         log_test(a_place_says_how_many_it_kept_back),
         log_test(who_is_kept_back_does_not_wait_for_the_console),
+        log_test(a_line_of_ours_waits_for_one_guest),
         log_test(a_deadlock_is_told),
         log_test(a_vm_may_wait_for_itself),
         log_test(a_long_queue_is_no_deadlock),
