@@ -67,8 +67,11 @@ void domain_end(struct vm *vm)
         struct second_stage *s = vm->sva->second[i];
         if (!s)
             continue;
-        iommu->stage2_destroy(&s->hw);
-        pt_destroy(&s->table);
+        if (iommu->stage2_destroy(&s->hw) == HV_OK)
+            pt_destroy(&s->table);
+        else
+            log_error("iommu", "%s: hardware may still walk its second stage, which is kept",
+                      vm->name);
         pages_free(&vm->quota, 0, s);
         vm->sva->second[i] = NULL;
     }

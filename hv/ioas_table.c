@@ -115,7 +115,8 @@ static void table_free(struct ioas *ioas, struct ioas_table *table)
     while (*link != table)
         link = &(*link)->next;
     *link = table->next;
-    pt_destroy(&table->pt);
+    if (!table->walked)
+        pt_destroy(&table->pt);
     slab_free(ioas->iova.segments, table);
 }
 
@@ -214,7 +215,7 @@ void ioas_table_drop(struct ioas *ioas, struct ioas_unit *unit)
     while (*link != unit)
         link = &(*link)->next;
     *link = unit->next;
-    iommu->stage2_destroy(&unit->hw);
+    table->walked |= iommu->stage2_destroy(&unit->hw) != HV_OK;
     slab_free(ioas->iova.segments, unit);
     if (--table->units == 0)
         table_free(ioas, table);

@@ -16,6 +16,7 @@ struct ioas_table {
     struct ioas_table *next;
     uint64_t built; /* mappings that begin below are in it; UINT64_MAX: all */
     uint32_t units;
+    bool walked; /* a unit that does not answer may still walk it: never freed */
 };
 static_assert(sizeof(struct ioas_table) <= SLAB_OBJECT);
 

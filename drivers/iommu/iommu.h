@@ -168,7 +168,9 @@ struct iommu_ops {
 
     enum hv_status (*stage2_create)(struct iommu_unit *unit, const struct pt *table,
                                     struct iommu_stage2 *out);
-    void (*stage2_destroy)(struct iommu_stage2 *stage2); /* no target may use it any more */
+    /* No target may use it any more. HV_ETIMEDOUT, HV_EIO: hardware may still walk the table, which
+     * is to be kept. */
+    enum hv_status (*stage2_destroy)(struct iommu_stage2 *stage2);
     /* Mappings of a second stage were removed or narrowed: nothing stale is left on return. */
     enum hv_status (*stage2_changed)(struct iommu_stage2 *stage2, gpaddr_t base, uint64_t bytes);
 

@@ -54,9 +54,10 @@ static enum hv_status stage2_create(struct iommu_unit *u, const struct pt *table
     return HV_ENOTSUP;
 }
 
-static void stage2_destroy(struct iommu_stage2 *stage2)
+static enum hv_status stage2_destroy(struct iommu_stage2 *stage2)
 {
     (void)stage2;
+    return HV_OK;
 }
 
 static enum hv_status stage2_changed(struct iommu_stage2 *stage2, gpaddr_t base, uint64_t bytes)

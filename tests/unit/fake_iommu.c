@@ -227,7 +227,7 @@ static enum hv_status stage2_create(struct iommu_unit *u, const struct pt *table
     return HV_OK;
 }
 
-static void stage2_destroy(struct iommu_stage2 *stage2)
+static enum hv_status stage2_destroy(struct iommu_stage2 *stage2)
 {
     for (unsigned i = 0; i < FAKE_DEVICES; i++) {
         for (uint32_t p = 0; fake.target[i] && p < fake.high[i]; p++) {
@@ -236,6 +236,7 @@ static void stage2_destroy(struct iommu_stage2 *stage2)
         }
     }
     fake.stage2_live--;
+    return take_failure(&fake.fail_stage2_destroy);
 }
 
 static enum hv_status stage2_changed(struct iommu_stage2 *, gpaddr_t, uint64_t)

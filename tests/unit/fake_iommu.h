@@ -70,6 +70,7 @@ struct fake {
     unsigned irq_changes;           /* that cost an invalidation, or would */
     enum hv_status fail_irq, fail_irq_late, fail_irq_unmap; /* late: after the change is made */
     enum hv_status fail_attach, fail_stage2, fail_device_add, fail_requests_on, fail_flush;
+    enum hv_status fail_stage2_destroy;
     enum hv_status
         fail_poll;    /* at the next look, the first device is found to have failed with it */
     bool fail_device; /* with fail_attach or fail_flush: the first device fails with it */

@@ -270,6 +270,22 @@ static void a_device_that_fails_is_blocked_and_told(void **state)
     assert_int_equal(attach(vm_a, 1, 6, HC_DOMAIN_NESTED, ROOT(1)), HV_OK); /* others go on */
 }
 
+/* What hardware does not confirm to have let go of is not used for anything else. */
+static void tables_that_hardware_may_walk_are_kept(void **state)
+{
+    (void)state;
+    bind(vm_a, 2, ROOT(1), NULL);
+    struct pt first = vm_a->sva->second[0]->table; /* of the unit that is asked first */
+    uint64_t before = pages_used();
+    fake.fail_stage2_destroy = HV_ETIMEDOUT;
+    device_end(vm_a);
+    assert_true(platform_logged("is kept"));
+    uint64_t kept = vm_a->quota.used;
+    assert_true(kept > 1 && pages_used() < before);
+    pt_destroy(&first);
+    assert_int_equal(vm_a->quota.used, 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -284,6 +300,7 @@ int main(void)
         abi_test(five_levels_where_the_unit_has_them),
         abi_test(errors_change_nothing),
         abi_test(a_device_that_fails_is_blocked_and_told),
+        abi_test(tables_that_hardware_may_walk_are_kept),
     };
 
     return cmocka_run_group_tests(tests, platform_setup, platform_check);

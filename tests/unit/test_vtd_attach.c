@@ -484,7 +484,7 @@ static void domain_ids_are_reused_clean(void **state)
     assert_int_equal(status, HV_ENOMEM);
     uint32_t old = s[4].id;
     assert_int_equal(iommu_vtd.block(&a, 5), HV_OK);
-    iommu_vtd.stage2_destroy(&s[4]);
+    assert_int_equal(iommu_vtd.stage2_destroy(&s[4]), HV_OK);
     assert_int_equal(pt_map(&p[15], PTADDR(0), PADDR(bed.ram.v + 0x200000), 0x10000, PT_R), HV_OK);
     assert_int_equal(iommu_vtd.stage2_create(a.unit, &p[15], &s[4]), HV_OK);
     assert_int_equal(s[4].id, old);
@@ -492,7 +492,7 @@ static void domain_ids_are_reused_clean(void **state)
     assert_int_equal(read_ok(BED_A, 5, 0), 0x200001);
     iommu_vtd.device_remove(&a);
     for (n = 0; n < 15; n++)
-        iommu_vtd.stage2_destroy(&s[n]);
+        assert_int_equal(iommu_vtd.stage2_destroy(&s[n]), HV_OK);
     for (n = 0; n < 16; n++)
         pt_destroy(&p[n]);
 }

@@ -469,7 +469,7 @@ void bed_stage2(struct pt *pt, struct iommu_stage2 *s2, struct iommu_unit *unit)
 
 void bed_stage2_gone(struct pt *pt, struct iommu_stage2 *s2)
 {
-    iommu_vtd.stage2_destroy(s2);
+    assert_int_equal(iommu_vtd.stage2_destroy(s2), HV_OK);
     pt_destroy(pt);
 }
 

@@ -142,8 +142,8 @@ void vtd_device_remove(struct iommu_device *dev)
     lock_drop(&unit->queue.lock);
     lock_drop(&unit->prq.lock);
     dev->driver = NULL;
-    if (v->rid_did)
-        vtd_did_free(unit, v->rid_did);
+    if (v->rid_did && !status)
+        status = vtd_did_free(unit, v->rid_did);
     if (status) {
         /* Hardware may still walk them. */
         log_error("vtd", "%s: device %04x: not confirmed gone (%d): its tables are kept",

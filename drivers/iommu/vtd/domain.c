@@ -45,16 +45,18 @@ enum hv_status vtd_did_alloc(struct iommu_unit *unit, uint32_t *did)
     return status;
 }
 
-void vtd_did_free(struct iommu_unit *unit, uint32_t did)
+enum hv_status vtd_did_free(struct iommu_unit *unit, uint32_t did)
 {
     struct vtd_inval_args args = { .unit = unit, .did = did };
-    if (vtd_inval_run(VTD_DOMAIN_FREED, &args, false)) {
+    enum hv_status status = vtd_inval_run(VTD_DOMAIN_FREED, &args, false);
+    if (status) {
         log_error("vtd", "%s: domain id %u cannot be flushed: never used again", unit->name, did);
-        return;
+        return status;
     }
     lock_take(&unit->queue.lock);
     unit->dids.used[did / 64] &= ~(1ull << did % 64);
     lock_drop(&unit->queue.lock);
+    return HV_OK;
 }
 
 /* Could this unit walk that table? */
@@ -80,11 +82,11 @@ enum hv_status vtd_stage2_create(struct iommu_unit *unit, const struct pt *table
     return status;
 }
 
-void vtd_stage2_destroy(struct iommu_stage2 *s)
+enum hv_status vtd_stage2_destroy(struct iommu_stage2 *s)
 {
-    if (s->unit)
-        vtd_did_free(s->unit, s->id);
+    enum hv_status status = s->unit ? vtd_did_free(s->unit, s->id) : HV_OK;
     *s = (struct iommu_stage2){ 0 };
+    return status;
 }
 
 /* One device under a changed second stage: its own id for a nested RID, then its TLB. What a nested

@@ -20,12 +20,12 @@ struct vtd_dids {
 enum hv_status vtd_dids_start(struct iommu_unit *unit);
 /* HV_ENOMEM: all in use. */
 enum hv_status vtd_did_alloc(struct iommu_unit *unit, uint32_t *did);
-/* Flush, then give back. An id that cannot be flushed is never used again. */
-void vtd_did_free(struct iommu_unit *unit, uint32_t did);
+/* Flush, then give back. An id that cannot be flushed is never used again: HV_ETIMEDOUT, HV_EIO. */
+enum hv_status vtd_did_free(struct iommu_unit *unit, uint32_t did);
 
 enum hv_status vtd_stage2_create(struct iommu_unit *unit, const struct pt *table,
                                  struct iommu_stage2 *out);
-void vtd_stage2_destroy(struct iommu_stage2 *stage2);
+enum hv_status vtd_stage2_destroy(struct iommu_stage2 *stage2);
 enum hv_status vtd_stage2_changed(struct iommu_stage2 *stage2, gpaddr_t base, uint64_t bytes);
 
 #endif
