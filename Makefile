@@ -43,7 +43,7 @@ native := $(shell LLVM=$(LLVM) NEWLIB=$(NEWLIB) tools/toolchain/native-check >&2
 $(if $(native),$(error this machine's tools do not suffice, see above))
 endif
 
-include mk/build.mk mk/tests.mk mk/fuzz.mk mk/check.mk
+include mk/build.mk mk/tests.mk mk/fuzz.mk mk/proofs.mk mk/check.mk
 -include $(shell [ ! -d $(B) ] || find $(B)/obj $(B)/check -name "*.d" 2>/dev/null)
 
 endif

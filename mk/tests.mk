@@ -54,11 +54,11 @@ system := python3 tests/system/run.py --build $(B)
 run: system-built # boot the demonstration in QEMU (MACHINE=bochs: guests on VMX, in Bochs); it ends by itself, exit status 0 if all checks held
 	$(Q)$(system) $(if $(MACHINE),--machine $(MACHINE)) run
 
-test: tests-built system-built # all tests; the last line is "N passed, N failed"
-	$(Q)tools/test-summary --system '$(system) test $(TESTS)' $(unit)
+test: tests-built fuzz-built system-built # all tests; the last line is "N passed, N failed"
+	$(Q)tools/test-summary --system '$(fuzzing)' --system '$(proving) --quick' --system '$(system) test $(TESTS)' $(unit)
 
-test-unit: tests-built # unit tests and the model's own tests, under sanitizers
-	$(Q)tools/test-summary $(unit)
+test-unit: tests-built fuzz-built # unit tests, the model's own, two seconds of each fuzz target, under sanitizers
+	$(Q)tools/test-summary --system '$(fuzzing)' $(unit)
 
 test-model: $(filter $(B)/tests/model/%,$(unit)) # the tests of the VT-d and accelerator models
 	$(Q)tools/test-summary $^

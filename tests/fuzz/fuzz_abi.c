@@ -259,8 +259,10 @@ static void map(struct feed *in)
 
     /* To memory of its own, to nowhere, and to what it guesses is a stranger's. */
     if (va >> 47 == 0)
-        bed_map(GPADDR(root), va & ~PAGE_MASK, where < 0x80 ? 0x30000 + where * PAGE_SIZE
-                                               : where < 0xc0 ? 0 : pick(in) & 0xfffffffff000);
+        bed_map(GPADDR(root), va & ~PAGE_MASK,
+                where < 0x80   ? 0x30000 + where * PAGE_SIZE
+                : where < 0xc0 ? 0
+                               : pick(in) & 0xfffffffff000);
 }
 
 static void page_request(struct feed *in)
@@ -318,9 +320,9 @@ static void silence(struct feed *in)
 }
 
 static void (*const steps[])(struct feed *in) = {
-    by_structure, by_structure, by_structure, by_registers, by_registers, by_ring, by_ring, poke,
-    map,          map,          page_request, page_request, dma,          dma,     event,   event,
-    pass_time,    silence,
+    by_structure, by_structure, by_structure, by_registers, by_registers, by_ring,
+    by_ring,      poke,         map,          map,          page_request, page_request,
+    dma,          dma,          event,        event,        pass_time,    silence,
 };
 
 /* --- One input -----------------------------------------------------------------------------------
@@ -353,11 +355,25 @@ static void make(void)
     memset(platform_memory(stranger.v, STRANGER), 0x5a, STRANGER);
 
     uint64_t first = bed_root().v, second = bed_root().v;
-    uint64_t numbers[20] = { 0,           1,          first,         second,
-                             SCRATCH,     RING_BASE,  COMMANDS,      HC_PASID_NONE,
-                             HC_PASID_ANY, 0xfffff,   VA,            OUTSIDE,
-                             ~0ull,       PAGE_SIZE,  stranger.v,    BED_RAM,
-                             VM_RAM_HIGH, RING_BASE + HC_RING_ENTRIES, COMMANDS + HC_RING_ENTRIES,
+    uint64_t numbers[20] = { 0,
+                             1,
+                             first,
+                             second,
+                             SCRATCH,
+                             RING_BASE,
+                             COMMANDS,
+                             HC_PASID_NONE,
+                             HC_PASID_ANY,
+                             0xfffff,
+                             VA,
+                             OUTSIDE,
+                             ~0ull,
+                             PAGE_SIZE,
+                             stranger.v,
+                             BED_RAM,
+                             VM_RAM_HIGH,
+                             RING_BASE + HC_RING_ENTRIES,
+                             COMMANDS + HC_RING_ENTRIES,
                              BED_RAM - 8 };
     memset(pool, 0, sizeof(pool));
     memcpy(pool, numbers, sizeof(numbers));

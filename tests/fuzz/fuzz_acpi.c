@@ -15,7 +15,8 @@
 #define HEADER 36u
 #define TABLES 12u
 
-static const char signatures[8][5] = { "APIC", "MCFG", "FACP", "DMAR", "SSDT", "RSDT", "    ", "ABCD" };
+static const char signatures[8][5] = { "APIC", "MCFG", "FACP", "DMAR",
+                                       "SSDT", "RSDT", "    ", "ABCD" };
 
 static void fix(uint8_t *p, size_t size, unsigned field)
 {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The kernel loader. Input: a byte (bits 3:0: MiB of RAM - 1, bit 4: a second range of RAM, bit 5: a
- * ramdisk), then the ELF file. All bytes but the files and the VM's RAM are poisoned.
+ * The kernel loader. Input: a byte (bits 3:0: MiB of RAM - 1, bit 4: a second range of RAM, bit 5:
+ * a ramdisk), then the ELF file. All bytes but the files and the VM's RAM are poisoned.
  */
 #include <sanitizer/asan_interface.h>
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* build: arch/x86/vlapic.c arch/x86/vlapic_icr.c arch/x86/vlapic_timer.c */
 /*
- * A guest's x2APIC registers. Input: steps of 10 bytes: what (write, read, interrupt, deliver, timer,
- * time), register, value.
+ * A guest's x2APIC registers. Input: steps of 10 bytes: what (write, read, interrupt, deliver,
+ * timer, time), register, value.
  */
 #include "arch/x86/vcpu.h"
 #include "arch/x86/vlapic.h"

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* The pool of pages, with a way to start again: the driver keeps for good what it takes at start. */
+/* The pool of pages, with a way to start again: the driver keeps for good what it takes at start.
+ */
 #include "tests/fuzz/pool.h"
 
 #include "hv/pages.c" // NOLINT: in place of it

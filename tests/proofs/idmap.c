@@ -2,8 +2,6 @@
 /* Numbers to pointers: the bitmaps, and what set, add and clear do to a tree. */
 #include "tests/proofs/proof.h"
 
-#include <stdlib.h>
-
 #include "hv/idmap.c"
 
 static bool used(const struct idmap_node *n, unsigned slot)
@@ -43,6 +41,10 @@ void mark_changes_one_bit(void)
 
 /* --- A tree from nothing ------------------------------------------------------------------------
  */
+
+/* <stdlib.h> has types that CBMC does not know. */
+void *calloc(size_t n, size_t size);
+void free(void *p);
 
 static int live; /* pages */
 

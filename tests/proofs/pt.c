@@ -21,7 +21,7 @@ static void *any_table(paddr_t at)
 
 static const struct pt_format *any_format(void)
 {
-    return any_bool() ? any_bool() ? &pt_format_x86 : &pt_format_npt
+    return any_bool()   ? any_bool() ? &pt_format_x86 : &pt_format_npt
            : any_bool() ? &pt_format_ept
                         : &pt_format_vtd2;
 }
@@ -93,7 +93,7 @@ void runs_stay_in_table_and_range(void)
 
 /* Whatever the tables say, a walk ends within them. */
 /* proof: a_walk_stays_in_its_tables --unwind 6 */
-/* broken: hv/pt.c s/entry = &table\[(in >> shift) & (ENTRIES - 1)\]/entry = \&table[in >> shift]/ */
+/* broken: hv/pt.c s/&table\[(in >> shift) & (ENTRIES - 1)\]/\&table[in >> shift]/ */
 /* broken: hv/pt.c s/level > 1; level--, shift -= 9/level > 0; level--, shift -= 9/ */
 void a_walk_stays_in_its_tables(void)
 {
