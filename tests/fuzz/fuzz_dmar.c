@@ -40,7 +40,7 @@ static size_t make_table(uint8_t *table, struct feed in, bool raw)
 
 static void check_units(const struct dmar *d)
 {
-    must(d->nunits >= 1 && d->nunits <= IOMMU_UNITS_MAX && d->nclaims <= DMAR_CLAIMS_MAX);
+    must(d->nunits >= 1 && d->nunits <= IOMMU_UNITS_MAX);
     for (unsigned i = 0; i < d->nunits; i++) {
         const struct dmar_unit *u = &d->unit[i];
         must(u->base.v && u->size >= PAGE_SIZE && (u->base.v & (u->size - 1)) == 0);
@@ -51,23 +51,46 @@ static void check_units(const struct dmar *d)
     }
 }
 
-/* Who is claimed is behind a unit of segment 0 that claims it, by a claim as narrow as any. */
-static void check_claims(const struct dmar *d, uint32_t rid)
+static void check_list(const struct dmar_list *list, unsigned whats)
 {
-    int unit = vtd_dmar_unit_of(d, (rid_t)rid);
-    uint32_t narrowest = UINT32_MAX, own = UINT32_MAX;
+    must(list->n <= DMAR_CLAIMS_MAX);
+    for (unsigned i = 0; i < list->n; i++)
+        must(list->claim[i].first <= list->claim[i].last && list->claim[i].what < whats);
+}
 
-    for (unsigned i = 0; i < d->nclaims; i++) {
-        const struct dmar_claim *c = &d->claim[i];
-        must(c->first <= c->last && c->unit < d->nunits && d->unit[c->unit].segment == 0);
+/* Who is claimed is behind a unit of segment 0 that claims it, by a claim as narrow as any; and
+ * what else the table says of it can be told. */
+static void check_function(const struct dmar *d, rid_t rid)
+{
+    int unit = vtd_dmar_unit_of(d, rid);
+    uint32_t narrowest = UINT32_MAX, own = UINT32_MAX;
+    struct iommu_device device = { .rid = rid };
+    const char *why = NULL;
+
+    must(unit < (int)d->nunits && (unit < 0 || d->unit[unit].segment == 0));
+    for (unsigned i = 0; i < d->scopes.n; i++) {
+        const struct dmar_claim *c = &d->scopes.claim[i];
         if (rid < c->first || rid > c->last)
             continue;
         uint32_t width = (uint32_t)(c->last - c->first);
         narrowest = width < narrowest ? width : narrowest;
-        if (c->unit == unit && width < own)
+        if (c->what == unit && width < own)
             own = width;
     }
     must((unit < 0) == (narrowest == UINT32_MAX) && own == narrowest);
+    if (!vtd_dmar_ats(d, rid, &why))
+        must(why && *why);
+    enum hv_status status = vtd_dmar_reserve(d, &device);
+    must(status == HV_OK || status == HV_ENOTSUP);
+    must(device.nreserved >= 1 && device.nreserved <= IOMMU_RESERVED_MAX);
+}
+
+static void check_functions(const struct dmar *d, const struct dmar_list *list)
+{
+    for (unsigned i = 0; i < list->n && i < 8; i++) {
+        check_function(d, list->claim[i].first);
+        check_function(d, list->claim[i].last);
+    }
 }
 
 void fuzz_one(const uint8_t *data, size_t size)
@@ -90,11 +113,15 @@ void fuzz_one(const uint8_t *data, size_t size)
     if (status == HV_OK) {
         must(memcmp(&d, &again, sizeof(d)) == 0);
         check_units(&d);
-        for (unsigned i = 0; i < d.nclaims && i < 8; i++) {
-            check_claims(&d, d.claim[i].first);
-            check_claims(&d, d.claim[i].last);
-        }
-        check_claims(&d, (uint32_t)length & 0xffff);
+        must(d.nreserved <= DMAR_RESERVED_MAX);
+        check_list(&d.scopes, d.nunits);
+        check_list(&d.reserved_for, d.nreserved);
+        check_list(&d.ats_ports, UINT8_MAX + 1);
+        check_list(&d.ats_integrated, UINT8_MAX + 1);
+        check_functions(&d, &d.scopes);
+        check_functions(&d, &d.reserved_for);
+        check_functions(&d, &d.ats_ports);
+        check_function(&d, (rid_t)length);
         /* One byte short, or one byte wrong, it is no table. */
         uint32_t told;
         memcpy(&told, table + 4, 4);

@@ -26,7 +26,7 @@ static bool covers(struct vtd_block b, uint64_t page)
 
 /* proof: blocks_cover_the_range */
 /* broken: drivers/iommu/vtd/inval_build.h s/last >> two << two/first >> two << two/ */
-/* broken: drivers/iommu/vtd/inval_build.h s/(n - 1)/(n)/ */
+/* broken: drivers/iommu/vtd/inval_build.h s/one <= two + 1/one <= two + 3/ */
 /* broken: drivers/iommu/vtd/inval_build.h s/first >> one << one/first/ */
 void blocks_cover_the_range(void)
 {
