@@ -13,7 +13,7 @@ fuzz_built := $(fuzz_src:tests/fuzz/%.c=$(B)/tests/fuzz/%)
 shipping    = $(filter-out tests/%,$(1))
 fuzz_flavours = $(call objects,fuzz,$(call shipping,$(1))) $(call objects,host,$(filter tests/%,$(1)))
 
-$(B)/obj/fuzz.a: $(call fuzz_flavours,$(core_src))
+$(B)/obj/fuzz.a: $(call fuzz_flavours,$(filter-out tests/unit/%,$(core_src)))
 	$(call begin,AR,$@)
 	$(Q)rm -f $@ && llvm-ar$(LLVM) rcsPD $@ $^
 

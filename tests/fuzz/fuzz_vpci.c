@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+/* build: tests/unit/abi_vm.c tests/unit/fake_iommu.c */
 /*
  * What a VM does to its PCI bus. Input: accesses of 6 bytes: kind (bits 1:0: size, bit 2: write,
  * bits 5:3: port - 0xCF8, bit 6: write a made-up address of slot and register first), address,

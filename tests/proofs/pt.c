@@ -118,8 +118,8 @@ void leaves_grant_what_was_asked(void)
 {
     const struct pt_format *f = any_format();
     unsigned asked = any_u32() & (PT_R | PT_W | PT_X | PT_U | PT_UC);
-    uint64_t out = any_u64() & f->addr, bits = leaf_bits(f, asked), in = any_u64() & 0xffffffffff;
-    struct pt pt = { .format = f, .levels = (uint8_t)any_between(3, 5), .root = tables[0] };
+    uint64_t out = any_u64() & f->addr, bits = leaf_bits(f, asked), in = any_u64() & PAGE_MASK;
+    struct pt pt = { .format = f, .levels = 4, .root = tables[0] };
     struct pt_leaf leaf;
 
     prove((bits & f->addr) == 0);

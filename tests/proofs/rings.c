@@ -56,7 +56,7 @@ void events_fill_slots_and_no_more(void)
 }
 
 /* Commands with any number; no handler is there, so each answers ENOSYS. */
-/* proof: a_doorbell_runs_what_is_there --unwind 18 */
+/* proof: a_doorbell_runs_what_is_there slow --unwind 18 */
 /* broken: hv/rings.c s/+ run.done) & mask/+ run.done) % (mask + 2)/ */
 /* broken: hv/rings.c s/ring->consumer + ring->entries)/ring->consumer + ring->entries + 1)/ */
 void a_doorbell_runs_what_is_there(void)
