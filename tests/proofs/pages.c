@@ -57,7 +57,7 @@ static unsigned any_pool(void)
 }
 
 /* Every page but the tags' lies in exactly one free block, and blocks are aligned. */
-/* proof: free_blocks_cover_the_range --unwind 12 */
+/* proof: free_blocks_cover_the_range slow --unwind 12 */
 /* broken: hv/pages.c s/frame + (2ull << order) <= end/frame + (1ull << order) <= end/ */
 /* broken: hv/pages.c s/(frame & (1ull << order)) == 0 &&// */
 void free_blocks_cover_the_range(void)
