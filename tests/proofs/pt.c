@@ -83,6 +83,7 @@ void runs_stay_in_table_and_range(void)
     uint64_t stop = run_end(in, n, level, end);
     prove(n >= 1 && n <= ENTRIES - index_of(in, level));
     prove(stop > in && stop <= end);
+    prove(n == 1 || run_end(in, n - 1, level, end) < end); /* not one entry too many */
     /* All of the range that this table holds. */
     prove(stop == end || index_of(stop, level) == 0);
     if (some <= n) {
