@@ -44,7 +44,7 @@ static inline bool invalidate_again(struct invalidate_run *run, const word_t *or
 }
 
 /* Pass on what is collected. Lock: the VM's. */
-void invalidate_send_run(struct invalidate_run *run);
+__attribute__((noinline)) void invalidate_send_run(struct invalidate_run *run);
 
 static inline void invalidate_send(struct invalidate_run *run)
 {

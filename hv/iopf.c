@@ -15,6 +15,7 @@
 #include "hv/guest_memory.h"
 #include "hv/hypercall.h"
 #include "hv/invalidate.h"
+#include "hv/pages.h"
 #include "hv/platform.h"
 #include "hv/rings.h"
 
@@ -377,11 +378,8 @@ static void list_remove(struct iopf *f)
 static enum hv_status groups_make(struct device *d, uint32_t slots, struct iopf **out)
 {
     size_t bytes = sizeof(struct iopf) + slots * sizeof(struct group);
-    unsigned order = 0;
+    unsigned order = pages_order(bytes);
     void *memory;
-
-    while (PAGE_SIZE << order < bytes)
-        order++;
     enum hv_status status = pages_alloc(&d->vm->quota, order, &memory);
     if (status != HV_OK)
         return status;

@@ -25,6 +25,16 @@ enum hv_status pages_alloc(struct page_quota *quota, unsigned order, void **out)
 /* Give them back, to the same quota and order. NULL is allowed. */
 void pages_free(struct page_quota *quota, unsigned order, void *pages);
 
+/* Order of the smallest allocation that holds @bytes. */
+static inline unsigned pages_order(uint64_t bytes)
+{
+    unsigned order = 0;
+
+    while (PAGE_SIZE << order < bytes)
+        order++;
+    return order;
+}
+
 uint64_t pages_total(void);
 uint64_t pages_used(void);
 

@@ -160,7 +160,9 @@ static void what_lacks_the_needed_is_refused(void **state)
         config.cap &= ~needs[i].cap;
         config.ecap &= ~needs[i].ecap;
         bed_make(&config, 2);
+        uint64_t used = pages_used();
         assert_int_equal(probe(), HV_ENOTSUP);
+        assert_int_equal(pages_used(), used);
         assert_true(platform_logged(needs[i].logged));
         assert_true(platform_logged("vtd0") && platform_logged("vtd1"));
         assert_int_equal(iommu_vtd.unit_count(), 0);
@@ -379,6 +381,12 @@ static void out_of_memory_at_start(void **state)
     (void)state;
     enum hv_status status = HV_ENOMEM;
     unsigned n = 0;
+    bed_make(NULL, 1);
+    pages_fail_after(0);
+    assert_int_equal(probe(), HV_ENOMEM);
+    assert_int_equal(iommu_vtd.unit_count(), 0);
+    pages_fail_after(-1);
+    assert_int_equal(bed_check(state), 0);
     for (; status == HV_ENOMEM && n < 30; n++) {
         bed_fresh(state);
         bed_make(NULL, 1);

@@ -6,12 +6,23 @@
 #include "drivers/iommu/vtd/inval_build.h"
 #include "drivers/iommu/vtd/pasid.h"
 #include "drivers/iommu/vtd/queue_put.h"
+#include "hv/pages.h"
+#include "hv/platform.h"
 
-/* What a CPU has put into queues since its last flush. */
+/* What a CPU has put into queues since its last flush. One for each CPU. */
 static struct batch {
     uint64_t first[IOMMU_UNITS_MAX]; /* see vtd_queue_put; 0: nothing */
     enum hv_status status;           /* the first thing that went wrong */
-} batches[CPUS_MAX];
+} *batches;
+
+enum hv_status vtd_batch_start(void)
+{
+    void *memory;
+    enum hv_status status = pages_alloc(NULL, pages_order(cpu_count() * sizeof *batches), &memory);
+    if (!status)
+        batches = memory;
+    return status;
+}
 
 static void note(struct batch *b, enum hv_status status)
 {
@@ -43,8 +54,9 @@ static void invalidate_all(struct vtd_device *v, struct batch *b, uint64_t *firs
         note(b, vtd_inval_put(VTD_DEVICE_TLB_ALL, &args, first));
 }
 
-/* A list of pages: one look at the device and its PASID, one lock for every few of them. The descriptors of
- * a page differ from those of page 0 in the address alone, which is bits 63:12 of their second word. */
+/* A list of pages: one look at the device and its PASID, one lock for every few of them. The
+ * descriptors of a page differ from those of page 0 in the address alone, which is bits 63:12 of
+ * their second word. */
 static void invalidate_pages(const struct iommu_inval *inval)
 {
     enum { LIST = 32, EACH = 4 }; /* descriptors: of vtd_queue_put, at most for one page */

@@ -5,6 +5,8 @@
 
 #include "drivers/iommu/iommu.h"
 
+/* Before the others; every CPU has been started. HV_ENOMEM. */
+enum hv_status vtd_batch_start(void);
 void vtd_batch_invalidate(const struct iommu_inval *inval);
 void vtd_batch_respond(struct iommu_device *dev, const struct iommu_page_request *last,
                        bool success);

@@ -7,6 +7,7 @@
 #include "drivers/iommu/vtd/inval.h"
 #include "drivers/iommu/vtd/unit.h"
 #include "hv/log.h"
+#include "hv/pages.h"
 
 enum : uint64_t {
     IRTE_PRESENT = 1u << 0,
@@ -27,24 +28,16 @@ static uint32_t entries_needed(void)
     return n;
 }
 
-static unsigned order_of(uint64_t bytes)
-{
-    unsigned order = 0;
-    while (PAGE_SIZE << order < bytes)
-        order++;
-    return order;
-}
-
 static enum hv_status make_table(struct iommu_unit *unit)
 {
     struct vtd_intremap *t = &unit->interrupts;
     uint32_t entries = entries_needed();
-    unsigned order = order_of(entries * ENTRY_BYTES);
+    unsigned order = pages_order(entries * ENTRY_BYTES);
     void *table, *used;
     enum hv_status status = pages_alloc(NULL, order, &table);
     if (status)
         return status;
-    status = pages_alloc(NULL, order_of(entries / 8), &used);
+    status = pages_alloc(NULL, pages_order(entries / 8), &used);
     if (status) {
         pages_free(NULL, order, table);
         return status;

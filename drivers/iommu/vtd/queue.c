@@ -116,7 +116,7 @@ static uint64_t deadline_from_now(const struct vtd_queue *q)
     return time_now() + (q->stuck ? limit / STUCK_DIVISOR : limit);
 }
 
-enum hv_status vtd_queue_make_room(struct iommu_unit *unit, unsigned n)
+SELDOM enum hv_status vtd_queue_make_room(struct iommu_unit *unit, unsigned n)
 {
     struct vtd_queue *q = &unit->queue;
     vtd_queue_reclaim(q);

@@ -59,7 +59,7 @@ enum hv_status vtd_queue_start(struct iommu_unit *unit);
 enum hv_status vtd_queue_put(struct iommu_unit *unit, const struct vtd_desc *desc, unsigned n,
                              uint64_t *first);
 /* Lock held, ring at its limit: wait until @n descriptors and a wait fit. */
-enum hv_status vtd_queue_make_room(struct iommu_unit *unit, unsigned n);
+SELDOM enum hv_status vtd_queue_make_room(struct iommu_unit *unit, unsigned n);
 /* Close what was put since @first with a wait and publish all. @drain: also behind it are the page
  * requests received before (PD). */
 enum hv_status vtd_queue_submit(struct iommu_unit *unit, uint64_t first, bool drain,

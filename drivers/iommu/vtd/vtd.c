@@ -8,30 +8,43 @@
 #include "drivers/iommu/vtd/intremap.h"
 #include "drivers/iommu/vtd/pasid.h"
 #include "drivers/iommu/vtd/unit.h"
-#include "hv/log.h"
+#include "hv/pages.h"
 
 static struct dmar dmar;
-static struct iommu_unit units[IOMMU_UNITS_MAX];
+static struct iommu_unit *units; /* dmar.nunits of them */
 
-static enum hv_status vtd_probe(const void *table, size_t length, const struct iommu_events *events)
+static enum hv_status probe_units(const struct iommu_events *events)
 {
-    enum hv_status result = vtd_dmar_parse(table, length, &dmar);
-    for (unsigned i = 0; !result && i < dmar.nunits; i++)
-        units[i] = (struct iommu_unit){ 0 };
+    enum hv_status result = HV_OK;
     for (unsigned i = 0; i < dmar.nunits && (!result || result == HV_ENOTSUP); i++) {
         enum hv_status status =
             vtd_unit_probe(&units[i], i, dmar.unit[i].base, dmar.unit[i].size, events);
         if (status) /* look at the others too: all that is missing is logged */
             result = status;
     }
-    if (result)
-        dmar.nunits = 0;
     return result;
+}
+
+static enum hv_status vtd_probe(const void *table, size_t length, const struct iommu_events *events)
+{
+    void *memory = NULL;
+    enum hv_status status = vtd_dmar_parse(table, length, &dmar);
+    unsigned order = pages_order(dmar.nunits * sizeof *units);
+    if (!status)
+        status = pages_alloc(NULL, order, &memory);
+    units = memory;
+    if (!status)
+        status = probe_units(events);
+    if (status) {
+        dmar.nunits = 0;
+        pages_free(NULL, order, memory);
+    }
+    return status;
 }
 
 static enum hv_status vtd_start(void)
 {
-    enum hv_status status = dmar.nunits ? HV_OK : HV_ENODEV;
+    enum hv_status status = dmar.nunits ? vtd_batch_start() : HV_ENODEV;
     for (unsigned i = 0; i < dmar.nunits && !status; i++)
         status = vtd_unit_start(&units[i]);
     return status;
