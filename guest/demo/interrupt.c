@@ -9,7 +9,8 @@
 #define REMAPPABLE    0xfee00010u /* message of handle 0 (docs/abi.md) */
 #define COMPATIBILITY 0xfee00000u /* what a message looks like on a machine without remapping */
 #define HANDLES       16u
-#define FAULT_WAIT_US 2000000ull
+#define FAULT_WAIT_US 200000ull
+#define FAULT_TRIES   20u
 
 static void on_work_done(struct interrupt_frame *frame)
 {
@@ -27,11 +28,16 @@ static void send_refused(uint32_t address, uint32_t data)
     uint64_t reported = demo.count.refused_interrupts, raised = demo.count.work_interrupts;
 
     accel_message(&demo.accel, 1, address, data);
-    struct accel_completion c = work_run(&nop);
-    for (uint64_t begin = rdtsc(); demo.count.refused_interrupts == reported &&
-                                   rdtsc() - begin < FAULT_WAIT_US * ticks_per_us();)
-        events_serve();
-    expect(c.status == ACCEL_DONE, "nop", c.status);
+    /* A unit has few places to record faults: what another device's flood crowds out comes again.
+     */
+    for (unsigned i = 0; demo.count.refused_interrupts == reported && i < FAULT_TRIES; i++) {
+        struct accel_completion c = work_run(&nop);
+
+        expect(c.status == ACCEL_DONE, "nop", c.status);
+        for (uint64_t begin = rdtsc(); demo.count.refused_interrupts == reported &&
+                                       rdtsc() - begin < FAULT_WAIT_US * ticks_per_us();)
+            events_serve();
+    }
     expect(demo.count.refused_interrupts > reported, "a foreign message was not reported", address);
     expect(demo.count.work_interrupts == raised, "a foreign message raised an interrupt", address);
 }
