@@ -25,11 +25,16 @@ void log_guest(const char *name, const char *text, unsigned length);
 #define log_info(area, ...)  log_line(LOG_INFO, area, __VA_ARGS__)
 #define log_debug(area, ...) log_line(LOG_DEBUG, area, __VA_ARGS__)
 
-/* At most @burst lines a second and place; says how many it kept back. Zero-initialised by the user. */
-struct log_limit { uint64_t window; uint32_t count, dropped; };
+/* At most @burst lines a second and place; says how many it kept back. Zero-initialised by the
+ * user. */
+struct log_limit {
+    uint64_t window;
+    uint32_t count, dropped;
+};
 bool log_allowed(struct log_limit *limit, uint32_t burst);
 
-/* From here on a line waits only briefly for the console's lock: its holder may have been stopped. */
+/* From here on a line waits only briefly for the console's lock: its holder may have been stopped.
+ */
 void log_emergency(void);
 
 /* A broken invariant of ours, never a guest's doing: print, backtrace, stop the machine. */

@@ -11,10 +11,18 @@
 
 #include "sluice/status.h"
 
-typedef struct { uint64_t v; } paddr_t;  /* host physical */
-typedef struct { uint64_t v; } gpaddr_t; /* guest physical */
-typedef struct { uint64_t v; } iova_t;   /* what a device puts on the bus */
-typedef struct { uint64_t v; } ptaddr_t; /* input address of a page table, whichever it is */
+typedef struct {
+    uint64_t v;
+} paddr_t; /* host physical */
+typedef struct {
+    uint64_t v;
+} gpaddr_t; /* guest physical */
+typedef struct {
+    uint64_t v;
+} iova_t; /* what a device puts on the bus */
+typedef struct {
+    uint64_t v;
+} ptaddr_t; /* input address of a page table, whichever it is */
 
 #define PADDR(x)  ((paddr_t){ (x) })
 #define GPADDR(x) ((gpaddr_t){ (x) })

@@ -46,8 +46,8 @@ bool event_ring_take(struct event_ring *r, struct hc_event *out)
     *out = r->slot[consumer & (r->entries - 1)];
     atomic_thread_fence(memory_order_release);
     r->header->consumer = consumer + 1;
-    /* Before the next look at producer, so that a guest that finds the ring empty and sleeps is told of
-     * what comes (docs/abi.md, "Events"). */
+    /* Before the next look at producer, so that a guest that finds the ring empty and sleeps is
+     * told of what comes (docs/abi.md, "Events"). */
     atomic_thread_fence(memory_order_seq_cst);
     return true;
 }

@@ -25,7 +25,7 @@ static void numbers(void)
     CHECK_EQUAL(sluice_call(HC_NUMBERS - 1, 0, 0, 0, NULL), HV_ENOSYS);
     CHECK_EQUAL(sluice_call(HC_NUMBERS, 0, 0, 0, NULL), HV_ENOSYS);
     CHECK_EQUAL(sluice_call(~0ull, 0, 0, 0, NULL), HV_ENOSYS);
-    CHECK_EQUAL(sluice_call(1ull << 32, 0, 0, 0, NULL), HV_ENOSYS); /* not cut to 32 bits */
+    CHECK_EQUAL(sluice_call(1ull << 32, 0, 0, 0, NULL), HV_ENOSYS);      /* not cut to 32 bits */
     CHECK_EQUAL(sluice_call(HC_IOAS_CREATE, 0, 0, 0, NULL), HV_E2SMALL); /* size 0 there */
 }
 

@@ -50,10 +50,7 @@ static void write_msr(void *argument)
 
 static void msr_policy(void)
 {
-    static const uint32_t unknown[] = { 0x2,
-                                        0x12345,
-                                        0xc0010117 /* VM_HSAVE_PA */,
-                                        0x48d /* VMX */,
+    static const uint32_t unknown[] = { 0x2, 0x12345, 0xc0010117 /* VM_HSAVE_PA */, 0x48d /* VMX */,
                                         0x4b564d00 /* another hypervisor */ };
     struct msr_write bad[] = {
         { 0xc0000080, rdmsr(0xc0000080) | 1u << 12 },   /* EFER.SVME */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Status codes: what every hypercall returns in RAX, and what Sluice uses inside. Values are frozen.
+ * Status codes: what every hypercall returns in RAX, and what Sluice uses inside. Values are
+ * frozen.
  */
 #ifndef SLUICE_STATUS_H
 #define SLUICE_STATUS_H

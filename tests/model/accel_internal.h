@@ -82,7 +82,7 @@ struct accel_group { /* a page request group on its way */
     bool used;
     bool lost;     /* forgotten by a reset: a late answer is no surprise */
     uint8_t pages; /* of the allocation */
-    int job;    /* index, or -1: its descriptor is gone */
+    int job;       /* index, or -1: its descriptor is gone */
     int32_t pasid; /* as sent; -1: without */
 };
 

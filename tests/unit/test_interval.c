@@ -8,8 +8,9 @@
 #include "tests/platform/platform.h"
 
 #define PAGES 700u
-#define BASE  0xffff000000ull /* so that 0 and the end of the space are far away, but in one round \
-                               */
+#define BASE                                                                                       \
+    0xffff000000ull /* so that 0 and the end of the space are far away, but in one round           \
+                     */
 
 static uint64_t state_of_random;
 

@@ -79,7 +79,8 @@ static enum hv_status protect(struct iommu_unit *unit, bool on)
 {
     if (!unit->hw.protected_low && !unit->hw.protected_high)
         return HV_OK;
-    /* Firmware's ranges may cover less, and cannot change while they are on. Translation is on now. */
+    /* Firmware's ranges may cover less, and cannot change while they are on. Translation is on now.
+     */
     if (on && reg_read32(unit->regs, VTD_PMEN) & PMEN_PRS) {
         enum hv_status status = protect(unit, false);
         if (status)
