@@ -37,6 +37,7 @@ static struct interval *rotate_right(struct interval *n)
 {
     struct interval *up = n->left;
 
+    hv_assert(up);
     n->left = up->right;
     up->right = n;
     update(n);
@@ -47,6 +48,7 @@ static struct interval *rotate_left(struct interval *n)
 {
     struct interval *up = n->right;
 
+    hv_assert(up);
     n->right = up->left;
     up->left = n;
     update(n);

@@ -85,7 +85,7 @@ static bool make_next(struct ioas *ioas, const struct device *also)
     ioas->nnext = ioas->nrequired ? ioas->nrequired : 1;
     for (unsigned i = 0; i < vm->ndevices; i++) {
         const struct device *d = vm->device[i];
-        if (!ioas->attached[i] && d != also)
+        if (!d || (!ioas->attached[i] && d != also))
             continue;
         limit = narrower(ioas, d, limit);
         if (!subtract_reserved(ioas, d))

@@ -24,6 +24,7 @@ static struct interval *spare_pop(struct iova_change *c)
 {
     struct interval *n = c->spare;
 
+    hv_assert(n); /* the first step has counted them */
     c->spare = n->right;
     return n;
 }
@@ -209,7 +210,7 @@ void iova_add(struct iova *iova, struct iova_change *c, uint64_t gpa, uint32_t a
     for (uint64_t at = first;;) {
         uint32_t flags = access | IOVA_MAPPED | (at == first ? IOVA_BEGIN : 0);
         struct interval *n = segment_in(iova, at, last);
-        uint64_t end = last;
+        uint64_t end;
 
         if (n && n->first <= at) {
             if (n->first < at)
