@@ -228,10 +228,10 @@ static void nodes_and_names(void **state)
     table[at + 11] = 0;
     assert_int_equal(parse(), HV_OK);
     static const uint8_t least[] = { 16, 24, 8, 20, 9, 8 };
-    for (uint16_t type = 0; type < ARRAY_SIZE(least); type++) {
+    for (unsigned type = 0; type < ARRAY_SIZE(least); type++) {
         begin();
         unit(0xfed90000, 1, 0);
-        structure(type, least[type] - 1u);
+        structure((uint16_t)type, least[type] - 1u);
         platform_clear_log();
         assert_int_equal(parse(), HV_EINVAL);
         assert_true(platform_logged("short "));
