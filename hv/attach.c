@@ -25,7 +25,7 @@ enum hv_status attach_check_root(const struct device *device, uint64_t root, uin
 {
     if (levels != 4 && levels != 5)
         return HV_EINVAL;
-    if (!device->caps->nested || !(device->caps->first_stage_levels >> (levels - 4) & 1))
+    if (!domain_walks(device->caps, levels))
         return HV_ENOTSUP;
     if (root & PAGE_MASK)
         return HV_EALIGN;

@@ -10,6 +10,7 @@
 #include "hv/iopf.h"
 #include "hv/log.h"
 #include "hv/rings.h"
+#include "hv/shadow.h"
 
 #define ROOT_SLOT(root) ((uint32_t)((root).v >> PAGE_SHIFT) & (IDMAP_SIZE - 1))
 
@@ -246,16 +247,31 @@ fail_bond:
     return status;
 }
 
+/* While nothing was attached, the guest had nothing to invalidate. */
+static enum hv_status freshen(const struct bond *bond)
+{
+    const struct domain *domain = bond->domain;
+
+    for (const struct bond *b = bond->space->bonds; b; b = b->next) {
+        if (b->domain == domain && b->attached)
+            return HV_OK;
+    }
+    return domain->shadow ? shadow_drop_all(domain->shadow) : HV_OK;
+}
+
 enum hv_status bond_restore(struct bond *bond)
 {
     struct vm *vm = bond->space->vm;
 
     if (bond->attached)
         return HV_OK;
+    enum hv_status status = freshen(bond);
+    if (status != HV_OK)
+        return status;
     lock_take(&vm->rings->events);
     bond->attached = true;
     lock_drop(&vm->rings->events);
-    enum hv_status status = attach(bond);
+    status = attach(bond);
     if (status != HV_OK)
         bond_block(bond);
     return status;

@@ -14,11 +14,13 @@
 #include "hv/domain.h"
 #include "hv/idmap.h"
 #include "hv/invalidate.h"
+#include "hv/lock.h"
 #include "hv/slab.h"
 #include "hv/types.h"
 #include "sluice/hypercall.h"
 
 struct device;
+struct shadow;
 struct vm;
 
 struct space {
@@ -57,7 +59,10 @@ struct sva {
     struct idmap roots;   /* low 20 bits of a root's page number to a list of SVA spaces */
     struct slab objects;  /* spaces, bonds, domains */
     struct second_stage *second[IOMMU_UNITS_MAX];
-    uint32_t serial; /* makes handles differ over time */
+    uint32_t serial;         /* makes handles differ over time */
+    struct lock shadow_lock; /* RANK_SHADOW: see hv/shadow.h */
+    struct shadow *shadows;
+    uint32_t nshadows;
     struct invalidate_run run;
 };
 

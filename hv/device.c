@@ -12,6 +12,7 @@
 #include "hv/iopf.h"
 #include "hv/log.h"
 #include "hv/rings.h"
+#include "hv/shadow.h"
 #include "hv/sva.h"
 #include "hv/vpci.h"
 
@@ -183,6 +184,24 @@ static void log_stray_fault(const struct iommu_fault *fault)
                  (unsigned long)fault->address.v);
 }
 
+/* What it means to the guest, who knows nothing of the tables that the unit walked. */
+static enum iommu_fault_class explain(const struct device *d, const struct iommu_fault *fault)
+{
+    enum iommu_fault_class class = fault->class;
+
+    if (d->caps->nested || (class != IOMMU_FAULT_FIRST_STAGE && class != IOMMU_FAULT_SECOND_STAGE))
+        return class;
+    lock_take(&d->vm->rings->events);
+    const struct bond *bond = bond_find(d, fault->pasid_present ? fault->pasid : HC_PASID_NONE);
+    class = IOMMU_FAULT_SECOND_STAGE;
+    if (bond && bond->space->kind == HC_DOMAIN_NESTED &&
+        guest_walk(d->vm, bond->space->root, bond->space->levels, fault->address, fault->write,
+                   false) != GUEST_WALK_OUTSIDE)
+        class = IOMMU_FAULT_FIRST_STAGE;
+    lock_drop(&d->vm->rings->events);
+    return class;
+}
+
 static void on_fault(struct iommu_device *, const struct iommu_fault *fault)
 {
     struct device *d = device_hold(fault->rid);
@@ -206,7 +225,7 @@ static void on_fault(struct iommu_device *, const struct iommu_fault *fault)
                            .address = fault->class == IOMMU_FAULT_INTERRUPT
                                           ? fault->address.v
                                           : fault->address.v & ~PAGE_MASK,
-                           .reason = (uint32_t)fault->class,
+                           .reason = (uint32_t)explain(d, fault),
                            .detail = fault->code,
                        });
     device_release();
@@ -256,15 +275,25 @@ const struct iommu_events device_events = {
 /* --- Calls ---------------------------------------------------------------------------------------
  */
 
+/* Width of canonical addresses whose lower half is translated. */
+static uint32_t first_stage_bits(const struct iommu_caps *caps)
+{
+    unsigned levels = domain_walks(caps, 5) ? 5 : 4;
+    uint64_t end = shadow_end(caps, levels);
+
+    return end ? 64 - (uint32_t)__builtin_clzll(end) : levels == 5 ? 57 : 48;
+}
+
 static uint32_t flags_of(const struct device *d)
 {
     const struct iommu_caps *caps = d->caps;
+    bool shadow = shadow_end(caps, 4) != 0;
 
     return (d->io.ats ? HC_DEVICE_ATS : 0) |
            (d->io.pri ? HC_DEVICE_PRI | HC_DEVICE_NEEDS_IOPF : 0) |
            (d->io.pasid_bits ? HC_DEVICE_PASID : 0) | (caps->nested ? HC_DEVICE_NESTED : 0) |
-           (caps->first_stage_levels & 2 ? HC_DEVICE_FS_5LEVEL : 0) |
-           (caps->first_stage_1g ? HC_DEVICE_FS_1G : 0);
+           (shadow ? HC_DEVICE_SHADOW : 0) | (domain_walks(caps, 5) ? HC_DEVICE_FS_5LEVEL : 0) |
+           (caps->first_stage_1g || shadow ? HC_DEVICE_FS_1G : 0);
 }
 
 enum hv_status device_hc_info(struct vm *vm, const void *arg, uint64_t *value)
@@ -283,7 +312,7 @@ enum hv_status device_hc_info(struct vm *vm, const void *arg, uint64_t *value)
         .page_requests = iopf_allowance(d),
         .state = d->io.failed ? HC_DEVICE_FAILED : HC_DEVICE_OK,
         .iopf = d->iopf,
-        .first_stage_bits = d->caps->first_stage_levels & 2 ? 57 : 48,
+        .first_stage_bits = first_stage_bits(d->caps),
         .interrupts = d->caps->interrupts ? INTERRUPTS : 0,
     };
     return guest_copy_out(vm, GPADDR(reg[1]), reg[2], sizeof(info), sizeof(info), &info, value);

@@ -7,6 +7,7 @@
 #include "hv/device.h"
 #include "hv/ioas.h"
 #include "hv/log.h"
+#include "hv/shadow.h"
 
 /* Map the VM's RAM, as large as the unit allows. */
 static enum hv_status map_ram(struct vm *vm, struct pt *table)
@@ -82,63 +83,74 @@ static bool fits(const struct domain *domain, const struct device *device)
     return domain->stage2->unit == device->io.unit;
 }
 
-static enum hv_status check_unit(const struct space *space, const struct device *device)
+bool domain_walks(const struct iommu_caps *caps, unsigned levels)
 {
-    const struct iommu_caps *caps = device->caps;
-
-    if (space->kind != HC_DOMAIN_NESTED)
-        return HV_OK;
-    if (!caps->nested || !(caps->first_stage_levels >> (space->levels - 4) & 1))
-        return HV_ENOTSUP;
-    return HV_OK;
+    return caps->nested ? caps->first_stage_levels >> (levels - 4) & 1
+                        : shadow_end(caps, levels) != 0;
 }
 
-/* What the domain is made of. An IOAS counts each device. */
-static enum hv_status choose(const struct space *space, const struct device *device,
-                             struct domain *d)
+static struct domain *find(const struct space *space, const struct device *device)
 {
-    enum hv_status status = check_unit(space, device);
+    struct domain *d = space->domains;
 
-    *d = (struct domain){ .users = 1 };
-    if (status != HV_OK)
-        return status;
-    if (space->kind != HC_DOMAIN_PAGING) {
-        d->stage2 = &space->vm->sva->second[device->caps->index]->hw;
-        return HV_OK;
-    }
-    d->ioas = ioas_find(space->vm, space->root.v);
-    status = ioas_attach(d->ioas, device, &d->ioas_unit);
-    if (status == HV_OK)
+    while (d && !fits(d, device))
+        d = d->next;
+    return d;
+}
+
+/* What a new domain translates through; that of an IOAS is there already. */
+static enum hv_status fill_in(struct domain *d, const struct space *space,
+                              const struct device *device)
+{
+    if (d->ioas) {
         d->stage2 = &d->ioas_unit->hw;
-    return status;
+    } else if (space->kind == HC_DOMAIN_NESTED && !device->caps->nested) {
+        enum hv_status status = shadow_make(space, device, &d->shadow);
+        if (status != HV_OK)
+            return status;
+        d->stage2 = &d->shadow->hw;
+    } else {
+        d->stage2 = &space->vm->sva->second[device->caps->index]->hw;
+    }
+    return HV_OK;
 }
 
 enum hv_status domain_get(struct space *space, struct device *device, struct domain **out)
 {
     struct slab *objects = &space->vm->sva->objects;
-    struct domain made;
+    struct domain made = { .users = 1 };
+    enum hv_status status = HV_OK;
     void *object;
 
-    enum hv_status status = choose(space, device, &made);
+    if (space->kind == HC_DOMAIN_NESTED && !domain_walks(device->caps, space->levels))
+        return HV_ENOTSUP;
+    if (space->kind == HC_DOMAIN_PAGING) { /* an IOAS counts each device */
+        made.ioas = ioas_find(space->vm, space->root.v);
+        status = ioas_attach(made.ioas, device, &made.ioas_unit);
+    }
     if (status != HV_OK)
         return status;
-    for (struct domain *d = space->domains; d; d = d->next) {
-        if (fits(d, device)) {
-            d->users++;
-            *out = d;
-            return HV_OK;
-        }
+    struct domain *d = find(space, device);
+    if (d) {
+        d->users++;
+        *out = d;
+        return HV_OK;
     }
     status = slab_alloc(objects, &object);
     if (status != HV_OK)
         goto fail;
-    struct domain *d = object;
+    status = fill_in(&made, space, device);
+    if (status != HV_OK)
+        goto fail_object;
+    d = object;
     *d = made;
     d->next = space->domains;
     space->domains = d;
     *out = d;
     return HV_OK;
 
+fail_object:
+    slab_free(objects, object);
 fail:
     if (made.ioas)
         ioas_detach(made.ioas, device, made.ioas_unit, true);
@@ -155,13 +167,16 @@ void domain_put(struct space *space, const struct device *device, struct domain 
     while (*link != domain)
         link = &(*link)->next;
     *link = domain->next;
+    if (domain->shadow)
+        shadow_free(domain->shadow);
     slab_free(&space->vm->sva->objects, domain);
 }
 
 struct iommu_target domain_target(const struct space *space, const struct domain *domain)
 {
     return (struct iommu_target){
-        .kind = space->kind == HC_DOMAIN_NESTED ? IOMMU_NESTED : IOMMU_SECOND_STAGE,
+        .kind =
+            space->kind == HC_DOMAIN_NESTED && !domain->shadow ? IOMMU_NESTED : IOMMU_SECOND_STAGE,
         .stage2 = domain->stage2,
         .root = space->root,
         .levels = space->levels,

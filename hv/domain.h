@@ -22,10 +22,12 @@ struct second_stage {
 
 struct ioas;
 struct ioas_unit;
+struct shadow;
 
 struct domain {
     struct domain *next;               /* of the same space */
-    const struct iommu_stage2 *stage2; /* the VM's on this unit, or the IOAS's */
+    const struct iommu_stage2 *stage2; /* the VM's on this unit, the IOAS's, or the shadow's */
+    struct shadow *shadow;             /* NESTED on a unit that does not nest */
     struct ioas *ioas;                 /* PAGING */
     struct ioas_unit *ioas_unit;
     uint32_t users; /* bonds */
@@ -34,6 +36,8 @@ struct domain {
 /* Build the second stage of the device's unit, if it is the VM's first there. The VM's RAM is
  * known. HV_ENOTSUP; HV_EQUOTA, HV_ENOMEM and others of stage2_create. Boot. */
 enum hv_status domain_prepare(struct device *device);
+/* Can the unit translate through first stages of that many levels, by nesting or by a shadow? */
+bool domain_walks(const struct iommu_caps *caps, unsigned levels);
 /** The domain of @space for @device's unit, made if there is none; one more user of it.
  *  @return HV_ENOTSUP the unit cannot (kind, levels); HV_EQUOTA, HV_ENOMEM. Nothing has changed
  * then. Lock: the VM's. */

@@ -96,35 +96,104 @@ enum {
     FS_PRESENT = 1u << 0,
     FS_WRITE = 1u << 1,
     FS_USER = 1u << 2,
+    FS_ACCESSED = 1u << 5,
+    FS_DIRTY = 1u << 6,
     FS_LARGE = 1u << 7,
 };
-#define FS_ADDRESS 0x000ffffffffff000ull
+#define FS_ADDRESS    0x000ffffffffff000ull
+#define FS_LEVELS_MAX 5u
+#define MARK_TRIES    4u
+
+/* What one walk read. */
+struct trace {
+    struct {
+        uint64_t *at, value;
+    } entry[FS_LEVELS_MAX]; /* from the root down */
+    unsigned n;
+    uint64_t page, size; /* of 4 KiB; of the leaf */
+    bool writable;
+};
+
+/* A walk for an access that needs the bits @need of every entry. */
+static enum guest_walk walk(const struct vm *vm, gpaddr_t root, unsigned levels, uint64_t address,
+                            uint64_t need, struct trace *t)
+{
+    unsigned shift = PAGE_SHIFT + 9 * levels;
+    uint64_t table = root.v;
+
+    *t = (struct trace){ .writable = true };
+    /* Not canonical: no table describes it. */
+    int64_t sign = (int64_t)(address << (64 - shift)) >> (64 - shift);
+    if ((uint64_t)sign != address)
+        return GUEST_WALK_ABSENT;
+    do {
+        shift -= 9;
+        uint64_t *page = vm_ram(vm, GPADDR(table), PAGE_SIZE);
+        if (!page)
+            return GUEST_WALK_OUTSIDE;
+        uint64_t *at = &page[address >> shift & 511];
+        uint64_t entry = *(const volatile uint64_t *)at;
+        t->entry[t->n].at = at;
+        t->entry[t->n++].value = entry;
+        if ((entry & need) != need)
+            return GUEST_WALK_ABSENT;
+        t->writable = t->writable && (entry & FS_WRITE);
+        table = entry & FS_ADDRESS;
+        if (shift > PAGE_SHIFT && shift <= 30 && (entry & FS_LARGE)) {
+            uint64_t in_page = ((1ull << shift) - 1) & ~PAGE_MASK;
+            table = (table & ~in_page) | (address & in_page);
+            break;
+        }
+    } while (shift > PAGE_SHIFT);
+    t->page = table;
+    t->size = 1ull << shift;
+    return vm_ram(vm, GPADDR(table), PAGE_SIZE) ? GUEST_WALK_RAM : GUEST_WALK_OUTSIDE;
+}
+
+static uint64_t needed(bool write, bool privileged)
+{
+    return FS_PRESENT | (write ? FS_WRITE : 0) | (privileged ? 0 : FS_USER);
+}
 
 enum guest_walk guest_walk(const struct vm *vm, gpaddr_t root, unsigned levels, iova_t address,
                            bool write, bool privileged)
 {
-    unsigned shift = PAGE_SHIFT + 9 * levels;
-    uint64_t need = FS_PRESENT | (write ? FS_WRITE : 0) | (privileged ? 0 : FS_USER);
-    uint64_t table = root.v;
+    struct trace t;
 
-    /* Not canonical: no table describes it. */
-    int64_t sign = (int64_t)(address.v << (64 - shift)) >> (64 - shift);
-    if ((uint64_t)sign != address.v)
-        return GUEST_WALK_ABSENT;
-    do {
-        shift -= 9;
-        const uint8_t *page = vm_ram(vm, GPADDR(table), PAGE_SIZE);
-        if (!page)
-            return GUEST_WALK_OUTSIDE;
-        uint64_t entry = *(const volatile uint64_t *)(page + (address.v >> shift & 511) * 8);
-        if ((entry & need) != need)
-            return GUEST_WALK_ABSENT;
-        table = entry & FS_ADDRESS;
-        if (shift > PAGE_SHIFT && shift <= 30 && (entry & FS_LARGE)) {
-            uint64_t in_page = ((1ull << shift) - 1) & ~PAGE_MASK;
-            table = (table & ~in_page) | (address.v & in_page);
-            break;
-        }
-    } while (shift > PAGE_SHIFT);
-    return vm_ram(vm, GPADDR(table), PAGE_SIZE) ? GUEST_WALK_RAM : GUEST_WALK_OUTSIDE;
+    return walk(vm, root, levels, address.v, needed(write, privileged), &t);
+}
+
+/* False: the guest changed one of them since it was read. */
+static bool mark(struct trace *t, bool write)
+{
+    for (unsigned i = 0; i < t->n; i++) {
+        uint64_t seen = t->entry[i].value;
+        uint64_t wanted = seen | FS_ACCESSED | (write && i + 1 == t->n ? FS_DIRTY : 0);
+        if (wanted != seen && !__atomic_compare_exchange_n(t->entry[i].at, &seen, wanted, false,
+                                                           __ATOMIC_SEQ_CST, __ATOMIC_RELAXED))
+            return false;
+        t->entry[i].value = wanted;
+    }
+    return true;
+}
+
+enum guest_walk guest_walk_mark(const struct vm *vm, gpaddr_t root, unsigned levels, iova_t address,
+                                bool write, struct guest_leaf *out)
+{
+    struct trace t;
+
+    for (unsigned tries = 0; tries < MARK_TRIES; tries++) {
+        enum guest_walk found = walk(vm, root, levels, address.v, needed(write, false), &t);
+        if (found != GUEST_WALK_RAM)
+            return found;
+        if (!mark(&t, write))
+            continue;
+        *out = (struct guest_leaf){
+            .page = GPADDR(t.page),
+            .size = t.size,
+            .write = t.writable && (t.entry[t.n - 1].value & FS_DIRTY),
+        };
+        return found;
+    }
+    return GUEST_WALK_ABSENT;
 }

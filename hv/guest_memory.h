@@ -38,4 +38,18 @@ enum guest_walk {
 enum guest_walk guest_walk(const struct vm *vm, gpaddr_t root, unsigned levels, iova_t address,
                            bool write, bool privileged);
 
+/* Where an access goes, and what may be kept of it. */
+struct guest_leaf {
+    gpaddr_t page; /* of 4 KiB */
+    uint64_t size; /* of the guest's own leaf */
+    bool write;    /* later writes need not be seen: it is writable, and dirty already */
+};
+
+/** The same for an access of a user, with what hardware would leave in the entries: accessed, and
+ *  after a write dirty. A bit is set by compare and swap, so an entry that the guest changes
+ *  meanwhile is left as it is, and the walk starts again, a few times at most: then ABSENT.
+ *  @out: for RAM. */
+enum guest_walk guest_walk_mark(const struct vm *vm, gpaddr_t root, unsigned levels, iova_t address,
+                                bool write, struct guest_leaf *out);
+
 #endif

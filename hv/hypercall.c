@@ -10,6 +10,7 @@
 #include "hv/bond.h"
 #include "hv/device.h"
 #include "hv/guest_memory.h"
+#include "hv/shadow.h"
 
 static_assert(sizeof(struct hc_invalidate) <= HC_STRUCT_MAX &&
               sizeof(struct hc_ring_setup) <= HC_STRUCT_MAX);
@@ -56,16 +57,33 @@ const struct hc_entry hypercall_table[HC_NUMBERS] = {
 
 enum hv_status hypercall_flush(struct vm *vm)
 {
-    invalidate_send(&vm->sva->run);
-    vm->sva->run.units = 0;
-    return iommu->flush();
+    struct invalidate_run *run = &vm->sva->run;
+
+    invalidate_send(run);
+    enum hv_status flushed = iommu->flush(), of_shadows = run->status;
+    run->units = 0;
+    run->status = HV_OK;
+    return flushed == HV_OK ? of_shadows : flushed;
+}
+
+/* Shadow tables are no more than a cache: they make room for what was asked for. */
+enum hv_status hypercall_run(struct vm *vm, const struct hc_entry *entry, const void *in,
+                             uint64_t *value)
+{
+    enum hv_status status = entry->handler(vm, in, value);
+    bool room = false;
+
+    if (__builtin_expect(status != HV_EQUOTA && status != HV_ENOMEM, 1) || !vm->sva->shadows)
+        return status;
+    enum hv_status dropped = shadow_drop_vm(vm, NULL, &room);
+    return dropped == HV_OK && room ? entry->handler(vm, in, value) : status;
 }
 
 static enum hv_status run_locked(struct vm *vm, const struct hc_entry *entry, const void *in,
                                  uint64_t *value)
 {
     lock_take(&vm->lock);
-    enum hv_status status = entry->handler(vm, in, value);
+    enum hv_status status = hypercall_run(vm, entry, in, value);
     if (entry->properties & HC_BATCHED) {
         /* What came before an error in an array is done as well. */
         enum hv_status flushed = hypercall_flush(vm);

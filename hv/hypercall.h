@@ -45,6 +45,10 @@ struct hc_entry {
 };
 extern const struct hc_entry hypercall_table[HC_NUMBERS];
 
+/* One call. If the VM's quota is used up, it is tried again without its shadow tables. Lock: the
+ * VM's. */
+enum hv_status hypercall_run(struct vm *vm, const struct hc_entry *entry, const void *in,
+                             uint64_t *value);
 /* Complete what batched calls ordered on this CPU. As iommu->flush(). Lock: the VM's. */
 enum hv_status hypercall_flush(struct vm *vm);
 #endif

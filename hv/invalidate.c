@@ -12,6 +12,7 @@
 #include "hv/device.h"
 #include "hv/guest_memory.h"
 #include "hv/hypercall.h"
+#include "hv/shadow.h"
 
 #define ARRAY_MAX 256u
 
@@ -19,18 +20,31 @@ static enum hv_status check(const struct hc_invalidate *in)
 {
     if ((in->flags & ~(uint32_t)HC_INVALIDATE_LEAF) | in->reserved)
         return HV_EINVAL;
-    if (in->kind != HC_INVALIDATE_RANGE)
-        return in->kind > HC_INVALIDATE_DOMAIN || in->address | in->bytes ? HV_EINVAL : HV_OK;
+    if (in->kind > HC_INVALIDATE_MAPPED)
+        return HV_EINVAL;
+    if (in->kind == HC_INVALIDATE_PASID || in->kind == HC_INVALIDATE_DOMAIN)
+        return in->address | in->bytes ? HV_EINVAL : HV_OK;
     if ((in->address | in->bytes) & PAGE_MASK)
         return HV_EALIGN;
     if (!in->bytes)
         return HV_EINVAL;
+    if (in->kind == HC_INVALIDATE_MAPPED && in->bytes > HC_MAPPED_MAX)
+        return HV_ERANGE;
     return in->address + (in->bytes - 1) < in->address ? HV_ERANGE : HV_OK;
+}
+
+/* Where Sluice itself holds what the guest's tables said. */
+static enum hv_status order_shadow(struct shadow *shadow, const struct hc_invalidate *in)
+{
+    if (in->kind == HC_INVALIDATE_MAPPED)
+        return shadow_notice(shadow, IOVA(in->address), in->bytes);
+    return in->kind == HC_INVALIDATE_RANGE ? shadow_drop(shadow, IOVA(in->address), in->bytes)
+                                           : shadow_drop_all(shadow);
 }
 
 static void order(const struct bond *bond, const struct hc_invalidate *in)
 {
-    if (!bond->attached)
+    if (!bond->attached || bond->domain->shadow || in->kind == HC_INVALIDATE_MAPPED)
         return;
     iommu->invalidate(&(struct iommu_inval){
         .dev = &bond->device->io,
@@ -42,12 +56,33 @@ static void order(const struct bond *bond, const struct hc_invalidate *in)
     });
 }
 
+/* All of a space; the shadows also when nothing is attached. */
+static enum hv_status order_all(const struct space *space, const struct hc_invalidate *in)
+{
+    enum hv_status result = HV_OK;
+
+    for (const struct domain *d = space->domains; d; d = d->next) {
+        enum hv_status status = d->shadow ? order_shadow(d->shadow, in) : HV_OK;
+        if (status != HV_OK)
+            result = status;
+    }
+    for (const struct bond *bond = space->bonds; bond; bond = bond->next)
+        order(bond, in);
+    return result;
+}
+
 void invalidate_send_run(struct invalidate_run *run)
 {
     bool one = run->pages == 1;
 
+    for (const struct domain *d = run->space->domains; d; d = d->next) {
+        enum hv_status status =
+            d->shadow ? shadow_drop_pages(d->shadow, run->page, run->pages) : HV_OK;
+        if (status != HV_OK)
+            run->status = status;
+    }
     for (const struct bond *bond = run->space->bonds; bond; bond = bond->next) {
-        if (!bond->attached)
+        if (!bond->attached || bond->domain->shadow)
             continue;
         iommu->invalidate(&(struct iommu_inval){
             .dev = &bond->device->io,
@@ -93,9 +128,9 @@ static enum hv_status by_pasid(struct vm *vm, const struct hc_invalidate *in)
         add_page(vm, space, in);
         return HV_OK;
     }
-    for (const struct bond *bond = space->bonds; bond; bond = bond->next)
-        order(bond, in);
-    return HV_OK;
+    if (in->kind == HC_INVALIDATE_MAPPED)
+        invalidate_send(&vm->sva->run); /* what was ordered before is not to go after */
+    return order_all(space, in);
 }
 
 /* The first stage of a device's RID. */
@@ -107,19 +142,21 @@ static enum hv_status by_rid(const struct vm *vm, const struct hc_invalidate *in
         return HV_ENODEV;
     if (!d->rid_bond || d->rid_bond->space->kind != HC_DOMAIN_NESTED)
         return HV_ENOENT;
-    order(d->rid_bond, in);
-    return HV_OK;
+    return order_all(d->rid_bond->space, in);
 }
 
 /* All first stages of the VM on the device's unit. */
-static enum hv_status by_unit(const struct vm *vm, const struct hc_invalidate *in)
+static enum hv_status by_unit(struct vm *vm, const struct hc_invalidate *in)
 {
     const struct device *named = device_get(vm, in->device);
+    bool any;
 
     if (!named)
         return HV_ENODEV;
     if (in->pasid)
         return HV_EINVAL;
+    if (!named->caps->nested)
+        return shadow_drop_vm(vm, named->io.unit, &any);
     /* Once a flush: a device may take an order for each of its PASIDs, and the others wait
      * meanwhile. */
     if (vm->sva->run.units >> named->caps->index & 1)

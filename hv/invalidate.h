@@ -23,7 +23,8 @@ struct invalidate_run {
     const struct space *space; /* NULL: none collected */
     uint32_t pages;
     bool leaf;
-    uint16_t units; /* by index: all of the VM there is ordered since the last flush */
+    uint16_t units;        /* by index: all of the VM there is ordered since the last flush */
+    enum hv_status status; /* what units said to orders on shadows since the last flush */
     /* size, flags, kind, pasid, device, reserved of the orders in it; of none: pages is full */
     word_t like[3];
 };

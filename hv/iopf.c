@@ -18,6 +18,7 @@
 #include "hv/pages.h"
 #include "hv/platform.h"
 #include "hv/rings.h"
+#include "hv/shadow.h"
 
 #define GROUP_INDICES 512u /* 9 bits in a request */
 #define NO_SLOT       0xffffu
@@ -36,15 +37,25 @@ struct group {
     uint16_t older, newer;
     bool live, complete; /* complete: has its last request, wants an answer */
     bool refused;        /* part of it could not be delivered: INVALID when complete */
+    uint16_t pending;    /* its requests, where the device is to find their pages in a shadow */
 };
 static_assert(sizeof(struct group) <= 64);
+
+/* A request that the guest has, on a unit that does not nest. */
+struct pending {
+    iova_t page;
+    uint16_t next; /* of the group, or free */
+    bool write;
+};
 
 struct iopf {
     struct device *device;
     struct iopf *next; /* of iopf_list */
     uint16_t slots, free, oldest, newest;
-    uint32_t requests; /* delivered and not answered; at most slots */
-    unsigned order;    /* pages of all this */
+    uint32_t requests;       /* delivered and not answered; at most slots */
+    unsigned order;          /* pages of all this */
+    struct pending *pending; /* one for each request; NULL: the unit nests */
+    uint16_t free_pending;
     uint16_t head[GROUP_INDICES];
     struct group group[];
 };
@@ -99,6 +110,7 @@ static struct group *group_open(struct iopf *f, const struct iommu_page_request 
         .next = *head,
         .older = f->newest,
         .newer = NO_SLOT,
+        .pending = NO_SLOT,
         .live = true,
     };
     *head = slot;
@@ -111,10 +123,37 @@ static struct group *group_open(struct iopf *f, const struct iommu_page_request 
     return g;
 }
 
+static void pending_add(struct iopf *f, struct group *g, const struct iommu_page_request *req)
+{
+    if (!f->pending)
+        return;
+    uint16_t slot = f->free_pending; /* there are as many as requests */
+    struct pending *p = &f->pending[slot];
+    f->free_pending = p->next;
+    *p = (struct pending){ .page = req->address, .write = req->write, .next = g->pending };
+    g->pending = slot;
+}
+
+static bool pending_take(struct iopf *f, struct group *g, struct pending *out)
+{
+    uint16_t slot = g->pending;
+
+    if (slot == NO_SLOT)
+        return false;
+    *out = f->pending[slot];
+    g->pending = out->next;
+    f->pending[slot].next = f->free_pending;
+    f->free_pending = slot;
+    return true;
+}
+
 static void group_close(struct iopf *f, struct group *g)
 {
     uint16_t slot = (uint16_t)(g - f->group), *link = &f->head[g->last.group % GROUP_INDICES];
+    struct pending unanswered;
 
+    while (pending_take(f, g, &unanswered))
+        ;
     while (*link != slot)
         link = &f->group[*link].next;
     *link = g->next;
@@ -165,8 +204,10 @@ static struct hc_event request_event(const struct iopf *f, const struct group *g
     };
 }
 
-/* The guest's own table leads outside its memory: no page that it could supply would help. */
-static enum hv_status report_outside(const struct device *d, const struct iommu_page_request *req)
+/* Nobody can serve it: the guest's own table leads outside its memory, the unit cannot translate
+ * the address, or there is no room for a shadow. */
+static enum hv_status report_refused(const struct device *d, const struct iommu_page_request *req,
+                                     enum hc_fault_reason reason)
 {
     return rings_push_other(
         d->vm->rings, &(struct hc_event){
@@ -176,20 +217,53 @@ static enum hv_status report_outside(const struct device *d, const struct iommu_
                           .flags = (req->read ? HC_PRQ_READ : 0) | (req->write ? HC_PRQ_WRITE : 0) |
                                    (req->pasid_present ? HC_PRQ_PASID : 0),
                           .address = req->address.v,
-                          .reason = HC_FAULT_SECOND_STAGE,
+                          .reason = reason,
                       });
 }
 
+/* On a unit that does not nest: can Sluice serve it from the guest's table, in a shadow? As
+ * shadow_fill(); HV_ENOENT: it is the guest's. Lock: none of the VM's. */
+static enum hv_status serve(struct device *d, const struct iommu_page_request *req)
+{
+    struct vm *vm = d->vm;
+    enum hv_status status = HV_ENOENT;
+
+    if (d->caps->nested || req->privileged) /* units take no privileged DMA: nothing helps those */
+        return HV_ENOENT;
+    lock_take(&vm->sva->shadow_lock); /* keeps the shadow, once found */
+    lock_take(&vm->rings->events);
+    const struct bond *bond = served_by(d, req);
+    struct shadow *shadow = bond ? bond->domain->shadow : NULL;
+    lock_drop(&vm->rings->events);
+    if (shadow)
+        status = shadow_fill(shadow, req->address, req->write);
+    lock_drop(&vm->sva->shadow_lock);
+    return status;
+}
+
+/* The same where the unit nests, which can do no more than rule out what nobody can serve. */
+static enum hv_status judge(const struct space *space, const struct iommu_page_request *req)
+{
+    return guest_walk(space->vm, space->root, space->levels, req->address, req->write,
+                      req->privileged) == GUEST_WALK_OUTSIDE
+               ? HV_EFAULT
+               : HV_ENOENT;
+}
+
 /* Give one request of @g to the guest. HV_OK: delivered; else the group is to be refused. */
-static enum hv_status deliver(struct iopf *f, struct group *g, const struct iommu_page_request *req)
+static enum hv_status deliver(struct iopf *f, struct group *g, const struct iommu_page_request *req,
+                              enum hv_status found)
 {
     struct vm *vm = f->device->vm;
-    const struct space *space = g->bond->space;
 
-    if (guest_walk(vm, space->root, space->levels, req->address, req->write, req->privileged) ==
-        GUEST_WALK_OUTSIDE) {
-        enum hv_status status = report_outside(f->device, req);
-        return status == HV_OK ? HV_EFAULT : status;
+    if (!f->pending)
+        found = judge(g->bond->space, req);
+    if (found != HV_OK && found != HV_ENOENT) {
+        enum hc_fault_reason reason = found == HV_EFAULT   ? HC_FAULT_SECOND_STAGE
+                                      : found == HV_ERANGE ? HC_FAULT_ADDRESS
+                                                           : HC_FAULT_OTHER;
+        enum hv_status status = report_refused(f->device, req, reason);
+        return status == HV_OK ? found : status;
     }
     if (f->requests == f->slots) {
         vm->stats.page_requests_lost++; /* more than it was promised: nobody else pays for it */
@@ -205,38 +279,50 @@ static enum hv_status deliver(struct iopf *f, struct group *g, const struct iomm
     f->requests++;
     vm->rings->open++;
     vm->stats.page_requests++;
+    if (found == HV_ENOENT)
+        pending_add(f, g, req);
     return HV_OK;
 }
 
-/* Enter one request. True: it wants an answer, and Sluice gives it. */
-static bool receive(struct device *d, const struct iommu_page_request *req, enum hv_status *status)
+enum answer { LATER, INVALID, SUCCESS };
+
+/* Enter one request. @found: what serve() said. @return what Sluice answers to it. */
+static enum answer receive(struct device *d, const struct iommu_page_request *req,
+                           enum hv_status found, enum hv_status *status)
 {
+    const enum answer refuse = req->last ? INVALID : LATER;
     struct iopf *f = d->groups;
 
     if (!f)
-        return req->last;
+        return refuse;
     struct bond *bond = served_by(d, req);
     struct group *g = group_find(f, req);
 
     if (g && g->complete)
-        return req->last; /* its index is still in use: the device breaks the rules */
+        return refuse; /* its index is still in use: the device breaks the rules */
+    if (!g && bond && found == HV_OK)
+        return req->last ? SUCCESS : LATER; /* the guest has none of the group */
     if (!g && bond) {
         g = group_open(f, req, bond);
         d->vm->stats.page_requests_lost += !g; /* more groups than it was promised requests */
     }
     if (!g)
-        return req->last;
-    if (!bond || (!g->refused && (*status = deliver(f, g, req)) != HV_OK))
+        return refuse;
+    /* The guest answers a group for its last request, so it gets that one in any case. */
+    if (!bond)
+        g->refused = true;
+    else if (!g->refused && (found != HV_OK || req->last) &&
+             (*status = deliver(f, g, req, found)) != HV_OK)
         g->refused = true;
     if (!req->last)
-        return false;
+        return LATER;
     if (g->refused) {
         group_close(f, g);
-        return true;
+        return INVALID;
     }
     g->last = *req;
     g->complete = true;
-    return false;
+    return LATER;
 }
 
 void iopf_page_request(struct iommu_device *, const struct iommu_page_request *req)
@@ -249,15 +335,16 @@ void iopf_page_request(struct iommu_device *, const struct iommu_page_request *r
     if (!d)
         return;
     struct rings *r = d->vm->rings;
+    enum hv_status found = serve(d, req);
 
     lock_take(&r->events);
-    bool refuse = receive(d, req, &status);
-    d->vm->stats.responses_by_sluice += refuse;
+    enum answer answer = receive(d, req, found, &status);
+    d->vm->stats.responses_by_sluice += answer == INVALID;
     lock_drop(&r->events);
     if (status == HV_ERING)
         rings_broken(r);
-    if (refuse)
-        iommu->respond(&d->io, req, false);
+    if (answer != LATER)
+        iommu->respond(&d->io, req, answer == SUCCESS);
     device_release();
 }
 
@@ -377,7 +464,9 @@ static void list_remove(struct iopf *f)
 
 static enum hv_status groups_make(struct device *d, uint32_t slots, struct iopf **out)
 {
-    size_t bytes = sizeof(struct iopf) + slots * sizeof(struct group);
+    const bool shadow = !d->caps->nested;
+    size_t groups = sizeof(struct iopf) + slots * sizeof(struct group);
+    size_t bytes = groups + (shadow ? slots * sizeof(struct pending) : 0);
     unsigned order = pages_order(bytes);
     void *memory;
     enum hv_status status = pages_alloc(&d->vm->quota, order, &memory);
@@ -387,13 +476,18 @@ static enum hv_status groups_make(struct device *d, uint32_t slots, struct iopf 
     f->device = d;
     f->order = order;
     f->slots = (uint16_t)slots;
-    f->oldest = f->newest = f->free = NO_SLOT;
+    f->oldest = f->newest = f->free = f->free_pending = NO_SLOT;
+    f->pending = shadow ? (struct pending *)((char *)memory + groups) : NULL;
     for (unsigned i = 0; i < GROUP_INDICES; i++)
         f->head[i] = NO_SLOT;
     for (unsigned i = slots; i--;) {
         f->group[i].generation = d->generation;
         f->group[i].next = f->free;
         f->free = (uint16_t)i;
+        if (shadow) {
+            f->pending[i].next = f->free_pending;
+            f->free_pending = (uint16_t)i;
+        }
     }
     *out = f;
     return HV_OK;
@@ -511,8 +605,8 @@ enum hv_status iopf_hc_disable(struct vm *vm, const void *arg, uint64_t *)
 }
 
 /* What a cookie stands for. HV_EALREADY: it was given out, and its group was answered since. */
-static enum hv_status take_cookie(struct vm *vm, uint64_t cookie, struct device **device,
-                                  struct iommu_page_request *last)
+static enum hv_status find_cookie(struct vm *vm, uint64_t cookie, struct iopf **iopf,
+                                  struct group **group)
 {
     struct device *d = device_get(vm, cookie >> COOKIE_DEVICE & 0xff);
     uint64_t generation = cookie >> COOKIE_GENERATION;
@@ -526,10 +620,53 @@ static enum hv_status take_cookie(struct vm *vm, uint64_t cookie, struct device 
         return generation <= (g ? g->generation : d->generation) ? HV_EALREADY : HV_ENOENT;
     if (!g->complete)
         return HV_EORDER; /* more requests of it are to come */
-    *device = d;
+    *iopf = f;
+    *group = g;
+    return HV_OK;
+}
+
+static enum hv_status take_cookie(struct vm *vm, uint64_t cookie, struct device **device,
+                                  struct iommu_page_request *last)
+{
+    struct iopf *f;
+    struct group *g;
+
+    enum hv_status status = find_cookie(vm, cookie, &f, &g);
+    if (status != HV_OK)
+        return status;
+    *device = f->device;
     *last = g->last;
     group_close(f, g);
     return HV_OK;
+}
+
+/* One request of the group that is not in the shadow yet, and which shadow that is. */
+static bool next_pending(struct vm *vm, uint64_t cookie, struct pending *out,
+                         struct shadow **shadow)
+{
+    struct iopf *f;
+    struct group *g;
+
+    lock_take(&vm->rings->events);
+    bool any = find_cookie(vm, cookie, &f, &g) == HV_OK && pending_take(f, g, out);
+    if (any)
+        *shadow = g->bond->domain->shadow;
+    lock_drop(&vm->rings->events);
+    return any;
+}
+
+/* The guest has supplied the pages: put them where the device looks. If one cannot be had, the
+ * device asks again, and is told then. */
+static void fill_pending(struct vm *vm, uint64_t cookie)
+{
+    struct pending p;
+    struct shadow *shadow;
+
+    while (next_pending(vm, cookie, &p, &shadow)) {
+        lock_take(&vm->sva->shadow_lock);
+        (void)shadow_fill(shadow, p.page, p.write);
+        lock_drop(&vm->sva->shadow_lock);
+    }
 }
 
 enum hv_status iopf_hc_response(struct vm *vm, const void *arg, uint64_t *)
@@ -541,13 +678,14 @@ enum hv_status iopf_hc_response(struct vm *vm, const void *arg, uint64_t *)
 
     if (in->code > HC_RESPONSE_INVALID)
         return HV_EINVAL;
+    invalidate_send(&vm->sva->run); /* ordered before the device translates again */
+    if (in->code == HC_RESPONSE_SUCCESS)
+        fill_pending(vm, in->cookie);
     lock_take(&r->events);
     enum hv_status status = r->event.stopped ? HV_ERING : take_cookie(vm, in->cookie, &d, &last);
     vm->stats.page_responses += status == HV_OK;
     lock_drop(&r->events);
-    if (status == HV_OK) {
-        invalidate_send(&vm->sva->run); /* ordered before the device translates again */
+    if (status == HV_OK)
         iommu->respond(&d->io, &last, in->code == HC_RESPONSE_SUCCESS);
-    }
     return status;
 }

@@ -496,6 +496,19 @@ enum hv_status pt_unmap(struct pt *pt, ptaddr_t in, uint64_t size, struct pt_fre
     }
 }
 
+void pt_grant(struct pt *pt, ptaddr_t in, unsigned perm)
+{
+    const struct pt_format *f = pt->format;
+    struct place at = find(pt, in.v, NULL);
+
+    hv_assert(present(pt, *at.entry) && !(perm & PT_UC));
+    uint64_t entry = *at.entry | (perm & PT_R ? f->read : 0) | (perm & PT_W ? f->write : 0) |
+                     (perm & PT_U ? f->user : 0);
+    if (perm & PT_X)
+        entry = (entry | f->exec) & ~f->noexec;
+    store(pt, at.entry, entry);
+}
+
 bool pt_lookup(const struct pt *pt, ptaddr_t in, struct pt_leaf *leaf)
 {
     const struct pt_format *f = pt->format;

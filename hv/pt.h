@@ -73,6 +73,10 @@ void pt_release(struct pt *pt, struct pt_freed *freed);
  * needs no page for it. HV_EQUOTA, HV_ENOMEM. */
 enum hv_status pt_split(struct pt *pt, ptaddr_t at);
 
+/** Let more be done in the leaf that @in lies in, with one store: @perm is added to what it has.
+ *  What is cached stays narrower until it is invalidated. @in is mapped. */
+void pt_grant(struct pt *pt, ptaddr_t in, unsigned perm);
+
 /** Look one address up: where @in itself goes, in a leaf of size bytes. What the format does not
  *  control is granted; PT_UC for uncached leaves. @return false: not mapped. */
 struct pt_leaf {

@@ -312,7 +312,7 @@ run_other(struct vm *vm, const struct hc_entry *entry, const word_t *args, uint6
     enum hv_status status = guest_check_struct(args, sizeof(((struct hc_command *)0)->args),
                                                entry->first, entry->known, copy);
 
-    return status == HV_OK ? entry->handler(vm, copy, value) : status;
+    return status == HV_OK ? hypercall_run(vm, entry, copy, value) : status;
 }
 
 static enum hv_status run_one(struct vm *vm, struct run *run, uint32_t call, const word_t *args,
@@ -328,7 +328,7 @@ static enum hv_status run_one(struct vm *vm, struct run *run, uint32_t call, con
         run->settled = run->done + 1;
     }
     if (!entry->known || (uint32_t)args[0] == entry->known)
-        return entry->handler(vm, args, value); /* whole, without a tail */
+        return hypercall_run(vm, entry, args, value); /* whole, without a tail */
     return run_other(vm, entry, args, value);
 }
 

@@ -2,9 +2,11 @@
 /* What a VM may know of itself: its shape, and what it used. */
 #include "arch/x86/vcpu.h"
 #include "hv/device.h"
+#include "hv/domain.h"
 #include "hv/guest_memory.h"
 #include "hv/hypercall.h"
 #include "hv/rings.h"
+#include "hv/shadow.h"
 
 #include <string.h>
 
@@ -17,7 +19,8 @@ uint64_t stats_features(const struct vm *vm)
         features |= d->caps->interrupts ? HC_FEATURE_INTERRUPTS : 0;
         features |= d->caps->nested ? HC_FEATURE_NESTED : 0;
         features |= d->caps->second_stage ? HC_FEATURE_PAGING : 0;
-        features |= d->caps->nested && d->io.pri ? HC_FEATURE_IOPF : 0;
+        features |= shadow_end(d->caps, 4) ? HC_FEATURE_SHADOW : 0;
+        features |= domain_walks(d->caps, 4) && d->io.pri ? HC_FEATURE_IOPF : 0;
     }
     return features;
 }

@@ -24,8 +24,8 @@ static void hello(void)
         fail("VM info: %s", sluice_status_name(status));
     print("guest %s on Sluice ABI %u.%u: %lu MiB, %u vCPUs, %u devices\n", info.name,
           info.version >> 16, info.version & 0xffff, info.memory >> 20, info.vcpus, info.devices);
-    if (!(info.features & HC_FEATURE_NESTED))
-        fail("no nested translation on this machine: nothing to show");
+    if (!(info.features & (HC_FEATURE_NESTED | HC_FEATURE_SHADOW)))
+        fail("no first stages on this machine: nothing to show");
 }
 
 /* The first accelerator, as PCI function and as device of the ABI. */
@@ -46,6 +46,8 @@ static void find_device(void)
     print("accelerator at 00:%02x.%x: %u PASID bits%s%s\n", rid >> 3, rid & 7,
           demo.device.pasid_bits, demo.device.flags & HC_DEVICE_ATS ? ", ATS" : "",
           demo.device.flags & HC_DEVICE_PRI ? ", page requests" : "");
+    if (demo.device.flags & HC_DEVICE_SHADOW)
+        print("its unit does not nest: Sluice translates by shadow tables\n");
 }
 
 static void bind_processes(void)

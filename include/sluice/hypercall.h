@@ -30,6 +30,7 @@ enum hc_feature { /* bits of hc_vm_info.features and CPUID 0x40000001 EBX */
                   HC_FEATURE_PAGING = 1u << 3,
                   /* Interrupts of devices arrive: HC_DEVICE_IRQ, MSI. */
                   HC_FEATURE_INTERRUPTS = 1u << 4,
+                  HC_FEATURE_SHADOW = 1u << 5, /* bind works, by shadow tables */
 };
 
 enum hc_number {
@@ -84,6 +85,8 @@ enum hc_device_flag {
         1u << 4, /* has PRI: bind wants IOPF enabled first, see HC_BIND_NO_IOPF */
     HC_DEVICE_FS_5LEVEL = 1u << 5,
     HC_DEVICE_FS_1G = 1u << 6,
+    HC_DEVICE_SHADOW =
+        1u << 7, /* NESTED and bind work by shadow tables: see HC_INVALIDATE_MAPPED */
 };
 
 enum hc_iopf_category { HC_IOPF_BIND = 1u << 0, HC_IOPF_MAP = 1u << 1 };
@@ -214,6 +217,8 @@ enum hc_invalidate_kind {
     HC_INVALIDATE_RANGE = 0,  /* [address, address + bytes) of one PASID */
     HC_INVALIDATE_PASID = 1,  /* all of one PASID */
     HC_INVALIDATE_DOMAIN = 2, /* all PASIDs of the VM on the device's unit */
+    /* As RANGE, but nothing was taken away: what was absent is present. For HC_DEVICE_SHADOW. */
+    HC_INVALIDATE_MAPPED = 3,
 };
 enum hc_invalidate_flag { HC_INVALIDATE_LEAF = 1u << 0 /* only leaf entries changed */ };
 
@@ -223,10 +228,11 @@ struct hc_invalidate {
     uint32_t pasid;  /* RANGE, PASID: the PASID, or HC_PASID_NONE for a NESTED RID; else 0 */
     uint32_t device; /* for HC_PASID_NONE and DOMAIN; else 0: all devices bonded to the PASID */
     uint32_t reserved;
-    uint64_t address, bytes; /* RANGE: multiples of 4 KiB; else 0 */
+    uint64_t address, bytes; /* RANGE, MAPPED: multiples of 4 KiB; else 0 */
 };
 
-#define HC_INVALIDATE_MIN 40u /* bytes of its first version */
+#define HC_INVALIDATE_MIN 40u         /* bytes of its first version */
+#define HC_MAPPED_MAX     0x200000ull /* bytes of one MAPPED */
 
 struct hc_invalidate_array {
     uint32_t size, flags; /* flags 0 */

@@ -114,7 +114,9 @@ static const struct wrong {
 #define RANGE(...) { .kind = HC_INVALIDATE_RANGE, .pasid = 1, .bytes = 0x1000, __VA_ARGS__ }
     { HV_EINVAL, RANGE(.flags = 2) },
     { HV_EINVAL, RANGE(.reserved = 1) },
-    { HV_EINVAL, RANGE(.kind = 3) },
+    { HV_EINVAL, RANGE(.kind = 4) },
+    { HV_ERANGE, RANGE(.kind = HC_INVALIDATE_MAPPED, .bytes = HC_MAPPED_MAX + 0x1000) },
+    { HV_EINVAL, RANGE(.kind = HC_INVALIDATE_MAPPED, .bytes = 0) },
     { HV_EINVAL, RANGE(.kind = 0xffffffff) },
     { HV_EALIGN, RANGE(.address = 0x10) },
     { HV_EALIGN, RANGE(.bytes = 0x1001) },

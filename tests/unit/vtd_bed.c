@@ -167,6 +167,8 @@ static void bus_response(void *ctx, uint16_t rid, int32_t pasid, uint16_t prgi, 
     (void)ctx;
     if (bed.nresponses < 4096)
         bed.response[bed.nresponses++] = (struct bed_response){ rid, prgi, pasid, code };
+    if (bed.on_response)
+        bed.on_response();
 }
 
 static void bus_complain(void *ctx, const char *rule, const char *text)

@@ -38,8 +38,10 @@ static const struct vtd_way {
     const char *what;
 } vtd_ways[] = {
     [VTD_NESTED] = { SMTS | SSTS | FSTS | NEST, true, "scalable mode, nested" },
-    [VTD_SECOND] = { SMTS | SSTS, true, "scalable mode, second stage only; binds refused" },
-    [VTD_FIRST] = { SMTS | FSTS, false, "scalable mode, first-stage format only; binds refused" },
+    [VTD_SECOND] = { SMTS | SSTS, true,
+                     "scalable mode, second stage only; binds by shadow tables" },
+    [VTD_FIRST] = { SMTS | FSTS, false,
+                    "scalable mode, first-stage format only; binds by shadow tables" },
     [VTD_LEGACY] = { 0, true, "legacy mode, requests without PASID only; binds refused" },
 };
 
