@@ -245,32 +245,37 @@ static enum hv_status amend(struct shadow *s, uint64_t address, const struct pt_
     return status == HV_OK ? HV_ENOENT : status;
 }
 
-enum hv_status shadow_fill(struct shadow *shadow, iova_t address, bool write)
+static enum hv_status fill(struct shadow *s, iova_t address, bool write)
 {
-    const struct space *space = shadow->space;
-    const struct vm *vm = space->vm;
+    const struct space *space = s->space;
     const uint64_t page = address.v & ~PAGE_MASK;
     struct guest_leaf leaf;
     struct pt_leaf have;
-    bool any = false;
 
-    if (page >= shadow->end)
+    if (page >= s->end)
         return HV_ERANGE;
-    switch (guest_walk_mark(vm, space->root, space->levels, IOVA(page), write, &leaf)) {
+    switch (guest_walk_mark(space->vm, space->root, space->levels, IOVA(page), write, &leaf)) {
     case GUEST_WALK_ABSENT: return HV_ENOENT;
     case GUEST_WALK_OUTSIDE: return HV_EFAULT;
     case GUEST_WALK_RAM: break;
     }
-    if (pt_lookup(&shadow->table, PTADDR(page), &have)) {
-        enum hv_status status = amend(shadow, page, &have, &leaf);
+    if (pt_lookup(&s->table, PTADDR(page), &have)) {
+        enum hv_status status = amend(s, page, &have, &leaf);
         if (status != HV_ENOENT)
             return status;
     }
-    enum hv_status status = map(shadow, page, &leaf);
+    return map(s, page, &leaf);
+}
+
+enum hv_status shadow_fill(struct shadow *shadow, iova_t address, bool write)
+{
+    enum hv_status status = fill(shadow, address, write);
+    bool any = false;
+
     if (status != HV_EQUOTA && status != HV_ENOMEM)
         return status;
-    enum hv_status cleared = drop_vm(vm, NULL, &any);
-    return cleared == HV_OK ? map(shadow, page, &leaf) : cleared;
+    status = drop_vm(shadow->space->vm, NULL, &any);
+    return status == HV_OK ? fill(shadow, address, write) : status;
 }
 
 /* --- Calls; lock: the VM's -----------------------------------------------------------------------
@@ -283,7 +288,7 @@ enum hv_status shadow_notice(struct shadow *shadow, iova_t address, uint64_t byt
 
     lock_take(lock);
     for (uint64_t done = 0; done < bytes; done += PAGE_SIZE) {
-        status = shadow_fill(shadow, IOVA(address.v + done), false);
+        status = fill(shadow, IOVA(address.v + done), false);
         if (status != HV_OK && status != HV_ENOENT && status != HV_EFAULT && status != HV_ERANGE)
             break;
         status = HV_OK;

@@ -51,9 +51,9 @@ void shadow_free(struct shadow *shadow);
  *          that leads outside the VM's RAM; HV_ERANGE: no address that the unit can translate;
  *          HV_EQUOTA, HV_ENOMEM: not even after all shadows of the VM were dropped. */
 enum hv_status shadow_fill(struct shadow *shadow, iova_t address, bool write);
-/* Fill what the guest's first stage has for reads in [address, address + bytes); what is
- * dirty for writes, too. HV_OK, also if there is nothing; HV_EQUOTA,
- * HV_ENOMEM: a part. Lock: the VM's. */
+/* Fill what the guest's first stage has in [address, address + bytes): for reads, and what is dirty
+ * for writes, too. HV_OK, also if there is nothing; HV_EQUOTA, HV_ENOMEM: a part, and nothing was
+ * dropped for it. Lock: the VM's. */
 enum hv_status shadow_notice(struct shadow *shadow, iova_t address, uint64_t bytes);
 
 /* Forget [address, address + bytes); pages[0..n); everything. Large leaves go as a whole. On HV_OK
