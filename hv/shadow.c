@@ -105,8 +105,10 @@ void shadow_free(struct shadow *shadow)
     *link = shadow->next;
     vm->sva->nshadows--;
     lock_drop(lock_of(vm));
-    iommu->stage2_destroy(&shadow->hw);
-    pt_destroy(&shadow->table);
+    if (iommu->stage2_destroy(&shadow->hw) == HV_OK)
+        pt_destroy(&shadow->table);
+    else
+        log_error("shadow", "%s: hardware may still walk a shadow, which is kept", vm->name);
     pages_free(&vm->quota, 0, shadow);
 }
 
