@@ -182,6 +182,10 @@ static void pass(const struct station *from, const struct station *to, uint64_t 
                to->frames,
            "a fill under way went astray", c.status);
 
+    /* By a shadow a device reaches what it asked for. */
+    if (to->domain == HC_DOMAIN_NESTED && (demo.device.flags & HC_DEVICE_SHADOW))
+        (void)fill(classic.base, PAGES, ACCEL_ATS | ACCEL_PAGE_REQUESTS, pattern);
+
     /* From here on it means the new one alone. */
     for (unsigned i = 0; i < ROUNDS; i++)
         if (station[i].frames)
