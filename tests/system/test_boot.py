@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """Sluice as a whole: the demonstration, the guest suite, guests that misbehave, wrong configurations."""
 import os
+import struct
+import tempfile
 import unittest
 
 import run
@@ -121,10 +123,25 @@ LOADER_REFUSES = [
     ("function twice", HEAD + vm("a", "demo.elf", "0", pci="00:04.0,00:04.0"), 9, "named twice"),
     ("absent CPU", HEAD + vm("a", "demo.elf", "17"), 7, "no such CPU"),
 ]
-# The hypervisor finds these; also before any guest runs.
+# The hypervisor finds these; also before any guest runs. (what, configuration, line, words)
 HYPERVISOR_REFUSES = [
-    ("kernel without a PVH note", HEAD + vm("a", "sluice.cfg", "0"), "PVH"),
+    ("kernel without a PVH note", HEAD + vm("a", "noteless.elf", "0"), 5, "PVH"),
+    ("kernel linked outside the VM's memory", HEAD + vm("a", "sluice.elf", "0"), 5, "segments"),
+    ("kernel that is no ELF image", HEAD + vm("a", "sluice.cfg", "0"), 5, "ELF"),
+    ("a good VM before the bad one", HEAD + DEMO + vm("b", "noteless.elf", "1"), 11, "PVH"),
+    ("the unit's own function", HEAD + vm("a", "demo.elf", "0", pci="00:02.0"), 9, "00:02.0"),
 ]
+
+
+def without_note(kernel):
+    """The ELF-64 image @kernel with its PT_NOTE headers made PT_NULL."""
+    image = bytearray(kernel)
+    phoff, = struct.unpack_from("<Q", image, 32)
+    size, count = struct.unpack_from("<HH", image, 54)
+    for at in range(phoff, phoff + size * count, size):
+        if struct.unpack_from("<I", image, at)[0] == 4:
+            struct.pack_into("<I", image, at, 0)
+    return bytes(image)
 
 
 class TestConfiguration(Boot):
@@ -141,6 +158,20 @@ class TestConfiguration(Boot):
                 said = [l for l in r.lines if l.startswith(f"\\sluice\\sluice.cfg:{line}: ")]
                 self.assertEqual(len(said), 1, sluice.describe(r))
                 self.assertIn(words, said[0])
+
+    def test_hypervisor_refuses(self):
+        kernel = tempfile.NamedTemporaryFile(suffix=".elf")
+        self.addCleanup(kernel.close)
+        with open(f"{BUILD}/guests/demo.elf", "rb") as f:
+            kernel.write(without_note(f.read()))
+        kernel.flush()
+        for what, config, line, words in HYPERVISOR_REFUSES:
+            with self.subTest(what):
+                r = sluice.boot(BUILD, config, extra=[(kernel.name, "noteless.elf")], timeout=60)
+                said = [l for l in r.lines if f"line {line}: " in l and words in l]
+                self.assertNotEqual(said, [], sluice.describe(r))
+                self.assertFalse(list(sluice.guest_lines(r.lines)), sluice.describe(r))
+                self.assertFalse(r.timed_out, sluice.describe(r))
 
     def test_without_unit(self):
         r = sluice.boot(BUILD, HEAD + vm("a", "suite.elf", "0"), devices=False, shim=False, timeout=60)
