@@ -490,6 +490,10 @@ static bool set_key(struct reader *r, struct span name, struct span value)
 static bool parse_line(struct reader *r, struct span line)
 {
     line = trim(line);
+    /* A text cut short by a NUL would pass for what it is not. */
+    for (size_t i = 0; i < line.length; i++)
+        if ((uint8_t)line.at[i] < 0x20 && !is_space(line.at[i]))
+            return fail(r, "a control character; this is a text file: ", line);
     if (!line.length || line.at[0] == '#' || line.at[0] == ';')
         return true;
     if (line.at[0] == '[') {

@@ -309,10 +309,8 @@ static enum answer receive(struct device *d, const struct iommu_page_request *re
     if (!g)
         return refuse;
     /* The guest answers a group for its last request, so it gets that one in any case. */
-    if (!bond)
-        g->refused = true;
-    else if (!g->refused && (found != HV_OK || req->last) &&
-             (*status = deliver(f, g, req, found)) != HV_OK)
+    if (!bond || (!g->refused && (found != HV_OK || req->last) &&
+                  (*status = deliver(f, g, req, found)) != HV_OK))
         g->refused = true;
     if (!req->last)
         return LATER;

@@ -217,6 +217,20 @@ static void test_too_long(void **state)
     }
 }
 
+/* A NUL would end the value for whoever reads it later. */
+static void test_nul(void **state)
+{
+    static const char text[] = HEAD "[a]\nmemory = 2M\ncpus = 0\nkernel = k\0.elf\n";
+    struct config *c = calloc(1, sizeof(*c));
+    struct config_error e = { 0 };
+
+    (void)state;
+    assert_false(config_parse(text, sizeof(text) - 1, c, &e));
+    assert_int_equal(e.line, 5);
+    assert_non_null(strstr(e.text, "control character"));
+    free(c);
+}
+
 /* A byte that does not print must not reach the console from an error message. */
 static void test_message_is_clean(void **state)
 {
@@ -262,6 +276,7 @@ int main(void)
         cmocka_unit_test(test_full),   cmocka_unit_test(test_defaults),
         cmocka_unit_test(test_bad),    cmocka_unit_test(test_too_long),
         cmocka_unit_test(test_limits), cmocka_unit_test(test_message_is_clean),
+        cmocka_unit_test(test_nul),
     };
     return cmocka_run_group_tests_name("config", tests, NULL, NULL);
 }
