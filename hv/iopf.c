@@ -230,14 +230,14 @@ static enum hv_status serve(struct device *d, const struct iommu_page_request *r
 
     if (d->caps->nested || req->privileged) /* units take no privileged DMA: nothing helps those */
         return HV_ENOENT;
-    lock_take(&vm->sva->shadow_lock); /* keeps the shadow, once found */
+    lock_take(&vm->sva->fill_lock); /* keeps the shadow, once found */
     lock_take(&vm->rings->events);
     const struct bond *bond = served_by(d, req);
     struct shadow *shadow = bond ? bond->domain->shadow : NULL;
     lock_drop(&vm->rings->events);
     if (shadow)
         status = shadow_fill(shadow, req->address, req->write);
-    lock_drop(&vm->sva->shadow_lock);
+    lock_drop(&vm->sva->fill_lock);
     return status;
 }
 
@@ -661,9 +661,9 @@ static void fill_pending(struct vm *vm, uint64_t cookie)
     struct shadow *shadow;
 
     while (next_pending(vm, cookie, &p, &shadow)) {
-        lock_take(&vm->sva->shadow_lock);
+        lock_take(&vm->sva->fill_lock);
         (void)shadow_fill(shadow, p.page, p.write);
-        lock_drop(&vm->sva->shadow_lock);
+        lock_drop(&vm->sva->fill_lock);
     }
 }
 

@@ -51,7 +51,7 @@ uint64_t shadow_end(const struct iommu_caps *caps, unsigned levels)
 
 static struct lock *lock_of(const struct vm *vm)
 {
-    return &vm->sva->shadow_lock;
+    return &vm->sva->fill_lock;
 }
 
 enum hv_status shadow_make(const struct space *space, const struct device *device,
@@ -112,7 +112,7 @@ void shadow_free(struct shadow *shadow)
     pages_free(&vm->quota, 0, shadow);
 }
 
-/* --- Dropping; lock: shadow_lock -----------------------------------------------------------------
+/* --- Dropping; lock: fill_lock -----------------------------------------------------------------
  */
 
 /* What was taken out of a table and may still be cached. */
@@ -190,7 +190,7 @@ static enum hv_status drop_vm(const struct vm *vm, const struct iommu_unit *unit
     return result;
 }
 
-/* --- Filling; lock: shadow_lock ------------------------------------------------------------------
+/* --- Filling; lock: fill_lock ------------------------------------------------------------------
  */
 
 /* The leaf of @size bytes around @address, if guest and RAM have so much in one piece there. */

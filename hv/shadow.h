@@ -6,7 +6,7 @@
  * dropped as a whole at any time, as it can be filled again. Each leaf was true when it was made: a
  * guest that changes its tables and does not say so keeps a stale translation of its own RAM.
  *
- * One lock per VM (struct sva.shadow_lock, RANK_SHADOW) guards its shadow tables and their list. A
+ * One lock per VM (struct sva.fill_lock, RANK_FILL) guards its shadow tables and their list. A
  * guest's entry is read, and the leaf made of it, with the lock held; a drop takes it, too: so what
  * was read before an invalidation does not appear after it. Only the lower half of first-stage
  * addresses is shadowed: units walk no upper half in second-stage format.
@@ -46,7 +46,7 @@ void shadow_free(struct shadow *shadow);
 
 /** Make the page of @address usable for a read or a @write, if the guest's first stage says so.
  * Sets its accessed and dirty bits; a page that is not dirty is not writable until it is asked for.
- *  Lock: shadow_lock.
+ *  Lock: fill_lock.
  *  @return HV_OK: it can be used; HV_ENOENT: the guest's first stage does not allow it; HV_EFAULT:
  *          that leads outside the VM's RAM; HV_ERANGE: no address that the unit can translate;
  *          HV_EQUOTA, HV_ENOMEM: not even after all shadows of the VM were dropped. */

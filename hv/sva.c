@@ -31,7 +31,7 @@ enum hv_status sva_create(struct vm *vm)
     vm->sva = page;
     vm->sva->pasids.quota = vm->sva->handles.quota = vm->sva->roots.quota = &vm->quota;
     vm->sva->ioases.quota = &vm->quota;
-    vm->sva->shadow_lock.rank = RANK_SHADOW;
+    vm->sva->fill_lock.rank = RANK_FILL;
     objects(vm)->quota = &vm->quota;
     vm->sva->run.pages = INVALIDATE_RUN;
     return HV_OK;

@@ -933,9 +933,9 @@ static void an_entry_taken_away_does_not_come_back(void **state)
     atomic_store(&chaos_on, true);
     assert_int_equal(pthread_create(&guest, NULL, careful_guest, entry(VA, 1)), 0);
     for (unsigned i = 0; i < 300000; i++) {
-        lock_take(&vm->sva->shadow_lock);
+        lock_take(&vm->sva->fill_lock);
         filled += shadow_fill(vm->sva->shadows, IOVA(VA), i & 1) == HV_OK;
-        lock_drop(&vm->sva->shadow_lock);
+        lock_drop(&vm->sva->fill_lock);
     }
     atomic_store(&chaos_on, false);
     pthread_join(guest, &came_back);
