@@ -11,6 +11,7 @@
 #include "hv/interrupt.h"
 #include "hv/iopf.h"
 #include "hv/log.h"
+#include "hv/platform.h"
 #include "hv/rings.h"
 #include "hv/shadow.h"
 #include "hv/sva.h"
@@ -18,16 +19,16 @@
 
 const struct iommu_ops *iommu = &iommu_none;
 
-/* By unit, counted at boot: entries of its page request queue, devices that share them. */
+/* RANK_UPCALL: guards the table of all devices by requester id, and the one below. An upcall may
+ * begin before a device is removed and run after: it looks the device up here and counts as its
+ * holder until it is done with it. No more than a look is done with the lock held. */
+static struct lock live_lock = LOCK(RANK_UPCALL);
+static struct device *live[256];
+
+/* By unit: entries of its page request queue, devices that share them. */
 static struct {
     uint32_t queue, sharers;
 } unit_requests[IOMMU_UNITS_MAX];
-
-/* RANK_UPCALL: guards the table of all devices by requester id. An upcall may begin before a device
- * is removed and run after: it looks the device up here, and holds this until it is done with it.
- */
-static struct lock live_lock = LOCK(RANK_UPCALL);
-static struct device *live[256];
 
 static struct device **live_slot(rid_t rid)
 {
@@ -42,6 +43,8 @@ static void live_add(struct device *d)
     lock_drop(&live_lock);
 }
 
+/* On return no upcall is at it, and none will be. */
+
 static void live_remove(struct device *d)
 {
     struct device **link = live_slot(d->io.rid);
@@ -51,6 +54,8 @@ static void live_remove(struct device *d)
         link = &(*link)->next_live;
     *link = d->next_live;
     lock_drop(&live_lock);
+    while (atomic_load(&d->holders))
+        cpu_relax();
 }
 
 struct device *device_hold(rid_t rid)
@@ -59,13 +64,28 @@ struct device *device_hold(rid_t rid)
     struct device *d = *live_slot(rid);
     while (d && d->io.rid != rid)
         d = d->next_live;
-    if (!d)
-        lock_drop(&live_lock);
+    if (d)
+        d->holders++;
+    lock_drop(&live_lock);
     return d;
 }
 
-void device_release(void)
+void device_release(struct device *d)
 {
+    d->holders--;
+}
+
+/* One more, or one less, device with page requests shares the queue of its unit. */
+static void share_requests(const struct device *d, int by)
+{
+    uint32_t free = iommu->page_requests_free(d->io.unit);
+
+    if (!d->io.pri)
+        return;
+    lock_take(&live_lock);
+    if (!unit_requests[d->caps->index].sharers) /* nothing is promised yet */
+        unit_requests[d->caps->index].queue = free;
+    unit_requests[d->caps->index].sharers += (uint32_t)by;
     lock_drop(&live_lock);
 }
 
@@ -121,11 +141,7 @@ enum hv_status device_add(struct vm *vm, rid_t rid, unsigned line)
         status = HV_EBUSY;
         goto fail;
     }
-    if (d->io.pri) {
-        unit_requests[d->caps->index].sharers++;
-        if (!unit_requests[d->caps->index].queue)
-            unit_requests[d->caps->index].queue = iommu->page_requests_free(unit);
-    }
+    share_requests(d, 1);
     vm->device[vm->ndevices++] = d;
     live_add(d);
     return HV_OK;
@@ -139,18 +155,18 @@ uint32_t device_page_requests(const struct device *d)
 {
     if (!d->io.pri)
         return 0;
+    lock_take(&live_lock);
     uint32_t share = unit_requests[d->caps->index].queue / unit_requests[d->caps->index].sharers;
-
+    lock_drop(&live_lock);
     return d->io.pri_capacity < share ? d->io.pri_capacity : share;
 }
 
 static void device_remove(struct device *d)
 {
-    iopf_off(d);
-    if (d->io.pri && --unit_requests[d->caps->index].sharers == 0)
-        unit_requests[d->caps->index].queue = 0;
+    iopf_off(d); /* what is still asked is refused by the driver from here on */
+    share_requests(d, -1);
+    live_remove(d); /* nobody may be at it, in the driver either, when it goes */
     iommu->device_remove(&d->io);
-    live_remove(d);
     pages_free(&d->vm->quota, 0, d);
 }
 
@@ -228,7 +244,7 @@ static void on_fault(struct iommu_device *, const struct iommu_fault *fault)
                            .reason = (uint32_t)explain(d, fault),
                            .detail = fault->code,
                        });
-    device_release();
+    device_release(d);
 }
 
 /* The same as device_hold() for who may be gone: @dev is not looked into. */
@@ -237,8 +253,11 @@ static struct device *hold_by_address(const struct iommu_device *dev)
     lock_take(&live_lock);
     for (unsigned i = 0; i < ARRAY_SIZE(live); i++) {
         for (struct device *d = live[i]; d; d = d->next_live) {
-            if (&d->io == dev)
-                return d;
+            if (&d->io != dev)
+                continue;
+            d->holders++;
+            lock_drop(&live_lock);
+            return d;
         }
     }
     lock_drop(&live_lock);
@@ -262,7 +281,7 @@ static void on_failed(struct iommu_device *dev, enum hv_status why)
                            .pasid = HC_PASID_NONE,
                            .reason = (uint32_t)why,
                        });
-    device_release();
+    device_release(d);
 }
 
 const struct iommu_events device_events = {

@@ -25,6 +25,7 @@ struct device {
     const struct iommu_caps *caps; /* of its unit */
     struct vm *vm;
     struct device *next_live; /* hv/device.c: of the same slot */
+    _Atomic uint32_t holders; /* of device_hold() */
     uint32_t handle;
     rid_t vrid;    /* where the VM sees it */
     uint16_t line; /* of the configuration, for messages */
@@ -51,9 +52,10 @@ enum hv_status device_add(struct vm *vm, rid_t rid, unsigned line);
 void device_end(struct vm *vm);
 
 /* For upcalls of the driver, which may come late: is there still a device with this requester id?
- * On success the device and its VM stay until device_release(). Lock: none, or the VM's. */
+ * On success the device and its VM stay until device_release(), which must not take longer than
+ * hardware does: their end waits for it. Lock: none, or the VM's. */
 struct device *device_hold(rid_t rid);
-void device_release(void);
+void device_release(struct device *d);
 
 /* NULL: not a device of this VM. */
 static inline struct device *device_get(const struct vm *vm, uint64_t handle)

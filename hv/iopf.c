@@ -50,7 +50,8 @@ struct pending {
 
 struct iopf {
     struct device *device;
-    struct iopf *next; /* of iopf_list */
+    struct iopf *next;         /* of iopf_list */
+    _Atomic uint32_t expiring; /* CPUs that answer what expired: it stays until they are done */
     uint16_t slots, free, oldest, newest;
     uint32_t requests;       /* delivered and not answered; at most slots */
     unsigned order;          /* pages of all this */
@@ -60,7 +61,7 @@ struct iopf {
     struct group group[];
 };
 
-/* RANK_IOPF: guards the list of those that are on; held while a deadline is looked after. */
+/* RANK_IOPF: guards the list of those that are on. */
 static struct lock list_lock = LOCK(RANK_IOPF);
 static struct iopf *iopf_list;
 static uint64_t deadline_us = 1000000;
@@ -343,7 +344,7 @@ void iopf_page_request(struct iommu_device *, const struct iommu_page_request *r
         rings_broken(r);
     if (answer != LATER)
         iommu->respond(&d->io, req, answer == SUCCESS);
-    device_release();
+    device_release(d);
 }
 
 void iopf_page_requests_done(void)
@@ -385,20 +386,27 @@ bool iopf_drop(struct device *d, const struct bond *bond, bool answer)
     return queued;
 }
 
-/* Take out one group whose time is over. */
-static bool take_expired(struct iopf *f, uint64_t now, struct iommu_page_request *last,
-                         struct hc_event *event, bool *complete)
+struct expired {
+    struct iommu_page_request last;
+    struct hc_event event;
+    bool complete;
+};
+
+/* Take out at most DROP_BATCH groups whose time is over, the oldest first. */
+static unsigned take_expired(struct iopf *f, uint64_t now, struct expired out[DROP_BATCH])
 {
     struct vm *vm = f->device->vm;
-    bool found = false;
+    unsigned n = 0;
 
     lock_take(&vm->rings->events);
-    if (f->oldest != NO_SLOT) {
+    for (; n < DROP_BATCH && f->oldest != NO_SLOT; n++) {
         struct group *g = &f->group[f->oldest];
-        if (now - g->started > deadline_us * time_ticks_per_us()) {
-            *last = g->last;
-            *complete = g->complete;
-            *event = (struct hc_event){
+        if (now - g->started <= deadline_us * time_ticks_per_us())
+            break;
+        out[n] = (struct expired){
+            .last = g->last,
+            .complete = g->complete,
+            .event = {
                 .type = HC_EVENT_GROUP_EXPIRED,
                 .device = f->device->handle,
                 .pasid = g->last.pasid_present ? g->last.pasid : HC_PASID_NONE,
@@ -406,36 +414,45 @@ static bool take_expired(struct iopf *f, uint64_t now, struct iommu_page_request
                 .cookie = cookie_of(f, g),
                 .group = g->last.group,
                 .category = HC_IOPF_BIND,
-            };
-            vm->stats.responses_by_sluice += g->complete;
-            group_close(f, g);
-            found = true;
-        }
+            },
+        };
+        vm->stats.responses_by_sluice += g->complete;
+        group_close(f, g);
     }
     lock_drop(&vm->rings->events);
-    return found;
+    return n;
+}
+
+/* The first one of the list that has expired groups, held; NULL: none. */
+static struct iopf *next_expired(uint64_t now, struct expired out[DROP_BATCH], unsigned *n)
+{
+    lock_take(&list_lock);
+    struct iopf *f = iopf_list;
+    while (f && !(*n = take_expired(f, now, out)))
+        f = f->next;
+    if (f)
+        f->expiring++;
+    lock_drop(&list_lock);
+    return f;
 }
 
 void iopf_tick(void)
 {
-    struct iommu_page_request last;
-    struct hc_event event;
-    bool complete, queued = false;
+    struct expired due[DROP_BATCH];
+    struct iopf *f;
+    unsigned n;
 
     iommu->poll(); /* a device that is cut off after a time-out raises no interrupt */
-    lock_take(&list_lock);
-    uint64_t now = time_now();
-    for (struct iopf *f = iopf_list; f; f = f->next) {
-        while (take_expired(f, now, &last, &event, &complete)) {
-            if (complete)
-                iommu->respond(&f->device->io, &last, false);
-            queued |= complete;
-            rings_event(f->device->vm, &event);
+    /* No lock is held while the hardware of one is told: nobody else's calls wait for that. */
+    for (uint64_t now = time_now(); (f = next_expired(now, due, &n));) {
+        for (unsigned i = 0; i < n; i++) {
+            if (due[i].complete)
+                iommu->respond(&f->device->io, &due[i].last, false);
+            rings_event(f->device->vm, &due[i].event);
         }
-    }
-    if (queued)
         (void)iommu->flush();
-    lock_drop(&list_lock);
+        f->expiring--;
+    }
 }
 
 /* --- Calls; lock: the VM's -----------------------------------------------------------------------
@@ -458,6 +475,8 @@ static void list_remove(struct iopf *f)
         link = &(*link)->next;
     *link = f->next;
     lock_drop(&list_lock);
+    while (atomic_load(&f->expiring))
+        cpu_relax();
 }
 
 static enum hv_status groups_make(struct device *d, uint32_t slots, struct iopf **out)

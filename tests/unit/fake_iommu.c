@@ -397,6 +397,8 @@ static void respond(struct iommu_device *dev, const struct iommu_page_request *l
         };
     fake.answers++;
     fake.unflushed++;
+    if (fake.on_respond)
+        fake.on_respond(fake.ctx);
 }
 
 static enum hv_status flush(void)

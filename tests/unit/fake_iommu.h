@@ -77,6 +77,7 @@ struct fake {
     /* called inside block() and page_requests_off(), as a driver that drains may */
     void (*drain)(void *ctx);
     void (*on_invalidate)(void *ctx); /* called inside invalidate() */
+    void (*on_respond)(void *ctx);    /* and inside respond() */
     void *ctx;
 };
 extern struct fake fake;

@@ -601,6 +601,34 @@ static void a_walk_that_leaves_the_vms_memory_is_a_fault_not_a_request(void **st
     assert_int_equal(fake.answers, 2);
 }
 
+static unsigned calls_meanwhile;
+
+/* Hardware may take its time over an answer. */
+static void others_call_meanwhile(void *)
+{
+    if (calls_meanwhile++ == 0)
+        iopf_on(vm_b, 0); /* takes the lock of its VM, and of the list of deadlines */
+}
+
+static void while_one_is_told_that_time_is_up_nobody_else_waits(void **state)
+{
+    (void)state;
+    iopf_set_deadline(10);
+    bind(vm_a, 0, ROOT(1), NULL);
+    for (uint16_t i = 0; i < 40; i++) /* more than are taken out at a time */
+        request(REQUEST(.last = true, .group = i));
+    event_ring(vm_b, 64);
+    platform_pass_us(11000);
+    calls_meanwhile = 0;
+    fake.on_respond = others_call_meanwhile;
+    iopf_tick();
+    fake.on_respond = NULL;
+    assert_int_equal(calls_meanwhile, 40);
+    assert_int_equal(fake.answers, 40);
+    assert_int_equal(fake.unflushed, 0);
+    assert_int_equal(vm_a->rings->open, 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -617,6 +645,7 @@ int main(void)
         abi_test(what_nobody_serves_is_answered_invalid),
         abi_test(a_device_cannot_name_the_pasid_of_another_vm),
         abi_test(the_deadline_passes),
+        abi_test(while_one_is_told_that_time_is_up_nobody_else_waits),
         abi_test(a_group_of_a_blocked_or_replaced_attachment_is_answered),
         abi_test(a_failed_device_has_nobody_to_answer),
         abi_test(a_failure_without_an_interrupt_is_told),

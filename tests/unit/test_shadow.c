@@ -8,6 +8,7 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "hv/shadow.h"
 #include "tests/unit/abi_vm.h"
@@ -922,6 +923,44 @@ static void *careful_guest(void *arg)
     return (void *)(uintptr_t)came_back;
 }
 
+static _Atomic unsigned looks;
+
+static void *look_another_up(void *)
+{
+    struct device *d = device_hold(BED_C);
+
+    assert_non_null(d);
+    device_release(d);
+    looks++;
+    return NULL;
+}
+
+/* A CPU has a fault of somebody else's device to report while this one changes a shadow. */
+static void another_cpu_reports(void)
+{
+    struct timespec limit;
+    pthread_t thread;
+
+    if (looks)
+        return;
+    assert_int_equal(clock_gettime(CLOCK_REALTIME, &limit), 0);
+    limit.tv_sec += 5;
+    assert_int_equal(pthread_create(&thread, NULL, look_another_up, NULL), 0);
+    assert_int_equal(pthread_timedjoin_np(thread, NULL, &limit), 0);
+}
+
+static void a_fill_that_waits_holds_up_no_other_report(void **state)
+{
+    (void)state;
+    bed_map(root, VA, 0x30000);
+    looks = 0;
+    bed.on_store = another_cpu_reports;
+    assert_int_equal(ask(BED_A, VA, false), 0);
+    bed.on_store = NULL;
+    assert_int_equal(looks, 1);
+    assert_int_equal(read_through_tlb(BED_A, VA), 0x30001);
+}
+
 static void an_entry_taken_away_does_not_come_back(void **state)
 {
     pthread_t guest;
@@ -969,6 +1008,7 @@ int main(void)
         both(a_vm_that_ends_leaves_nothing),
         both(the_guest_is_told_what_works),
         both(five_levels),
+        both(a_fill_that_waits_holds_up_no_other_report),
         both(an_entry_taken_away_does_not_come_back),
         both(changes_that_race_with_fills_stay_inside),
         cmocka_unit_test(reach_follows_the_unit),
