@@ -11,6 +11,9 @@
 #include "hv/hypercall.h"
 #include "hv/ioas.h"
 
+static_assert((int)IOMMU_HITLESS == HC_ATTACH_HITLESS);
+static_assert((int)IOMMU_BLOCKED_WINDOW == HC_ATTACH_BLOCKED_WINDOW);
+
 /* HC_PASID_NONE, or a number that the device can carry; 0 is what the unit uses for the RID. */
 static enum hv_status check_pasid(const struct device *device, uint32_t pasid)
 {
@@ -59,7 +62,7 @@ static enum hv_status replace(struct device *device, uint32_t pasid, const struc
     return bond_make(device, pasid, NULL, spec, true, old, &bond);
 }
 
-enum hv_status attach_hc(struct vm *vm, const void *arg, uint64_t *)
+enum hv_status attach_hc(struct vm *vm, const void *arg, uint64_t *value)
 {
     const struct hc_attach *in = arg;
     struct device *device = device_get(vm, in->device);
@@ -88,5 +91,9 @@ enum hv_status attach_hc(struct vm *vm, const void *arg, uint64_t *)
         return HV_EINVAL;
     }
     struct bond *old = bond_find(device, in->pasid);
-    return in->domain == HC_DOMAIN_BLOCKED ? block(old) : replace(device, in->pasid, &spec, old);
+    device->io.how = IOMMU_SAME; /* the driver may not be asked at all */
+    status = in->domain == HC_DOMAIN_BLOCKED ? block(old) : replace(device, in->pasid, &spec, old);
+    if (status == HV_OK)
+        *value = device->io.how;
+    return status;
 }

@@ -52,6 +52,13 @@ struct iommu_reserved {
     bool firmware; /* memory that firmware goes on using through this function */
 };
 
+/* How hardware came from one target of a (device, PASID) to another. */
+enum iommu_how { /* same meaning and order as hc_attach_how */
+                 IOMMU_SAME,
+                 IOMMU_HITLESS,        /* in one store */
+                 IOMMU_BLOCKED_WINDOW, /* BLOCKED in between */
+};
+
 /* A function behind a unit. The driver fills the second half. */
 struct iommu_device {
     rid_t rid;
@@ -65,8 +72,9 @@ struct iommu_device {
     uint16_t pri_capacity;   /* outstanding requests the function could have */
     uint8_t nreserved;
     struct iommu_reserved reserved[IOMMU_RESERVED_MAX]; /* page aligned */
-    bool failed;                                        /* hardware error: BLOCKED for good */
-    struct vtd_device *driver;                          /* the driver's own */
+    enum iommu_how how;        /* of the last attach or block; SAME also when it was refused */
+    bool failed;               /* hardware error: BLOCKED for good */
+    struct vtd_device *driver; /* the driver's own */
 };
 
 /* A second-stage table as one unit knows it (for VT-d: with its domain id). One per (VM, unit).

@@ -69,9 +69,10 @@ enum hv_status sluice_device_info(uint32_t index, struct hc_device_info *out)
     return sluice_call(HC_DEVICE_INFO, index, (uint64_t)out, sizeof(*out), NULL);
 }
 
-enum hv_status sluice_attach(uint32_t device, uint32_t pasid, enum hc_domain domain, uint64_t root,
-                             uint32_t levels)
+enum hv_status sluice_replace(uint32_t device, uint32_t pasid, enum hc_domain domain, uint64_t root,
+                              uint32_t levels, enum hc_attach_how *how)
 {
+    uint64_t value = HC_ATTACH_SAME;
     struct hc_attach args = {
         .size = sizeof(args),
         .device = device,
@@ -80,7 +81,17 @@ enum hv_status sluice_attach(uint32_t device, uint32_t pasid, enum hc_domain dom
         .levels = levels,
         .root = root,
     };
-    return sluice_call_struct(HC_ATTACH, &args, NULL);
+    enum hv_status status = sluice_call_struct(HC_ATTACH, &args, &value);
+    *how = (enum hc_attach_how)value;
+    return status;
+}
+
+enum hv_status sluice_attach(uint32_t device, uint32_t pasid, enum hc_domain domain, uint64_t root,
+                             uint32_t levels)
+{
+    enum hc_attach_how how;
+
+    return sluice_replace(device, pasid, domain, root, levels, &how);
 }
 
 enum hv_status sluice_bind(uint32_t device, uint64_t root, uint32_t wanted_pasid, uint32_t flags,

@@ -28,6 +28,9 @@ enum hv_status sluice_device_info(uint32_t index, struct hc_device_info *out);
 /* The RID (pasid = HC_PASID_NONE) or a PASID of a device. */
 enum hv_status sluice_attach(uint32_t device, uint32_t pasid, enum hc_domain domain, uint64_t root,
                              uint32_t levels);
+/* The same; how what was there became what is. */
+enum hv_status sluice_replace(uint32_t device, uint32_t pasid, enum hc_domain domain, uint64_t root,
+                              uint32_t levels, enum hc_attach_how *how);
 enum hv_status sluice_bind(uint32_t device, uint64_t root, uint32_t wanted_pasid, uint32_t flags,
                            uint32_t *bond, uint32_t *pasid);
 enum hv_status sluice_unbind(uint32_t bond, uint64_t *references_left);

@@ -40,7 +40,7 @@ enum hc_number {
     HC_STATS = 3,    /* RDI = address, RSI = size of a hc_stats to fill; RDX = bytes written */
     HC_DEVICE_INFO =
         8,            /* RDI = index, RSI = address, RDX = size of a hc_device_info; RDX = bytes */
-    HC_ATTACH = 9,    /* struct hc_attach */
+    HC_ATTACH = 9,    /* struct hc_attach; RDX = hc_attach_how */
     HC_SVA_BIND = 10, /* struct hc_sva_bind; RDX = bond 31:0, PASID 63:32 */
     HC_SVA_UNBIND = 11, /* RDI = bond; RDX = references left */
     HC_IOPF_ENABLE =
@@ -125,6 +125,13 @@ struct hc_attach {
     uint32_t domain;        /* hc_domain; replaces what was there */
     uint32_t levels;        /* NESTED: 4 or 5; else 0 */
     uint64_t root;          /* NESTED: first-stage root, page aligned; PAGING: IOAS; else 0 */
+};
+
+enum hc_attach_how {                        /* what a DMA meanwhile met: */
+                     HC_ATTACH_SAME = 0,    /* nothing had to change */
+                     HC_ATTACH_HITLESS = 1, /* what was or what is, and nothing else */
+                     /* what was, BLOCKED for a moment, what is */
+                     HC_ATTACH_BLOCKED_WINDOW = 2,
 };
 
 /*

@@ -262,6 +262,7 @@ static enum hv_status attach(struct iommu_device *dev, uint32_t pasid,
     if (pasid >> dev->pasid_bits && pasid != PASID_RID)
         return HV_ERANGE;
     fake.attaches++;
+    dev->how = fake.target[i][pasid].kind == IOMMU_BLOCKED ? IOMMU_HITLESS : IOMMU_BLOCKED_WINDOW;
     if (pasid >= fake.high[i])
         fake.high[i] = pasid + 1;
     fake.target[i][pasid] = (struct fake_target){
@@ -286,6 +287,7 @@ static enum hv_status block(struct iommu_device *dev, uint32_t pasid)
     unsigned i = index_of(dev);
 
     fake.blocks++;
+    dev->how = fake.target[i][pasid].kind == IOMMU_BLOCKED ? IOMMU_SAME : IOMMU_HITLESS;
     fake.target[i][pasid] = (struct fake_target){ 0 };
     drained();
     return HV_OK;

@@ -53,6 +53,7 @@ enum hv_status vtd_legacy_attach(struct vtd_device *v, const struct iommu_stage2
     enum hv_status status = HV_OK;
     if ((e[0] & ~FPD) == lo && e[1] == hi)
         return HV_OK;
+    v->dev->how = IOMMU_HITLESS; /* all of an entry is one store */
     use(v, stage2->id);
     lock_take(&v->unit->queue.lock);
     store128(e, lo, hi);
@@ -73,6 +74,7 @@ enum hv_status vtd_legacy_block(struct vtd_device *v)
 {
     if (!v->rid_stage2)
         return HV_OK;
+    v->dev->how = IOMMU_HITLESS;
     lock_take(&v->unit->queue.lock);
     vtd_context_clear(v);
     lock_drop(&v->unit->queue.lock);

@@ -221,6 +221,7 @@ static enum hv_status entry_replace(struct vtd_device *v, uint32_t pasid, uint64
                                     const uint64_t *with)
 {
     int piece = one_piece(e, with);
+    v->dev->how = piece < 0 ? IOMMU_BLOCKED_WINDOW : IOMMU_HITLESS;
     if (piece < 0) {
         enum hv_status status = entry_clear(v, pasid, e, false);
         return status ? status : entry_set(v, pasid, e, with);
@@ -240,6 +241,7 @@ enum hv_status vtd_attach(struct iommu_device *dev, uint32_t pasid,
                           const struct iommu_target *target)
 {
     struct vtd_device *v = dev->driver;
+    dev->how = IOMMU_SAME;
     if (!v)
         return HV_ENODEV;
     if (target->kind == IOMMU_BLOCKED)
@@ -274,6 +276,7 @@ enum hv_status vtd_attach(struct iommu_device *dev, uint32_t pasid,
     bool old_nested = is_nested(e);
     /* Known as a user first: no change of the second stage may miss it. */
     use_count(v, pasid, id, nested, 1);
+    dev->how = IOMMU_HITLESS;
     status = replace ? entry_replace(v, pasid, e, with) : entry_set(v, pasid, e, with);
     if (replace && pasid != PASID_RID)
         use_count(v, pasid, old_id, old_nested, -1);
@@ -285,12 +288,14 @@ enum hv_status vtd_attach(struct iommu_device *dev, uint32_t pasid,
 enum hv_status vtd_block(struct iommu_device *dev, uint32_t pasid)
 {
     struct vtd_device *v = dev->driver;
+    dev->how = IOMMU_SAME;
     if (v && !v->unit->hw.scalable)
         return pasid == PASID_RID ? vtd_legacy_block(v) : HV_OK;
     uint64_t *e = v ? vtd_pasid_entry(v, pasid) : NULL;
     if (!e || !(e[0] & PASID_PRESENT))
         return HV_OK;
     bool pri = v->pri, nested = is_nested(e);
+    dev->how = IOMMU_HITLESS;
     enum hv_status status = entry_clear(v, pasid, e, pri);
     use_count(v, pasid, vtd_pasid_did(e), nested, -1);
     if (!status && pri)
