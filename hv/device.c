@@ -98,9 +98,9 @@ static bool may_be_given(const struct device *d)
         if (!r->firmware)
             continue;
         log_error("device",
-                  "vm %s, line %u: firmware uses memory %#llx-%#llx through function "
+                  "vm %s, line %u: firmware uses memory %#lx-%#lx through function "
                   "%02x:%02x.%x (RMRR): it cannot be given to a VM",
-                  d->vm->name, d->line, (unsigned long long)r->first, (unsigned long long)r->last,
+                  d->vm->name, d->line, (unsigned long)r->first, (unsigned long)r->last,
                   d->io.rid >> 8, d->io.rid >> 3 & 31, d->io.rid & 7);
         return false;
     }

@@ -50,10 +50,16 @@ check-spdx: # every source file names its licence in the first two lines
 	    [ ! -f $$f ] || head -n 2 $$f | grep -q SPDX-License-Identifier || { echo "$$f: no SPDX line"; bad=1; }; \
 	done; [ -z "$$bad" ]
 
+# The C library of hypervisor and guests formats with lengths h and l only; others print nonsense.
+foreign_lengths := %[-+ \#0-9.*]*(ll|hh|z|j|t|L)[diouxX]
+check-formats: # no printf length that the small C library does not know, in what runs on it
+	$(Q)echo '"%5lld"' | grep -qE '$(foreign_lengths)' && echo '"%lx 5% large"' | grep -vqE '$(foreign_lengths)'
+	$(Q)! grep -nE '$(foreign_lengths)' $(filter arch/% drivers/% guest/% hv/%,$(checked))
+
 check-image: $(B)/sluice.elf # the hypervisor uses no vector or x87 register, and no page of it is writable and executable
 	$(Q)! llvm-objdump$(LLVM) -d --no-show-raw-insn $< | grep -E '%([xyz]?mm[0-9]|st\b)'
 	$(Q)! llvm-readelf$(LLVM) -lW $< | grep -E '\<(LOAD .* RWE|INTERP|DYNAMIC)\>'
 
-check: check-format check-spdx check-includes check-headers check-docs check-image check-tidy # all checks of the source
+check: check-format check-formats check-spdx check-includes check-headers check-docs check-image check-tidy # all checks of the source
 
-.PHONY: check format check-spdx check-image check-format check-headers check-tidy check-includes check-docs
+.PHONY: check format check-formats check-spdx check-image check-format check-headers check-tidy check-includes check-docs
