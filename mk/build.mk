@@ -27,6 +27,12 @@ BARE := --target=x86_64-unknown-elf -O2 -ffreestanding -fno-pic -mno-red-zone -m
     -nostdlibinc -idirafter $(NEWLIB)/include
 
 FLAGS_hv    := $(COMMON) $(BARE) -mcmodel=kernel
+# The hypervisor is small before it is fast, but for what every exit, command, invalidation, fault and
+# page request passes through: tests/system/bench.py counts its instructions.
+hot := $(patsubst %,hv/%.c,attach bond domain guest_memory hypercall idmap interval invalidate ioas \
+    ioas_map ioas_table iopf iova lock pages pt rings slab sva) \
+    $(patsubst %,arch/x86/%.c,exit mmio vcpu svm/svm svm/exits svm/event vmx/exits vmx/event) \
+    $(patsubst %,drivers/iommu/vtd/%.c,batch domain inval pasid prq queue)
 FLAGS_guest := $(COMMON) $(BARE) -mcmodel=small
 FLAGS_boot  := $(COMMON) --target=x86_64-unknown-windows -O2 -ffreestanding -fshort-wchar \
     -mno-red-zone -mno-stack-arg-probe -fno-stack-protector -nostdlibinc \
@@ -47,7 +53,7 @@ $(B)/obj/$(1)/%.S.o: %.S $(MAKEFILE_LIST)
 	$$(call begin,AS,$$<)
 	$$(Q)$(CLANG) $$(filter-out -std=%,$$(FLAGS_$(1))) -MMD -MP -c -o $$@ $$<
 endef
-$(eval $(call flavour_rules,hv,$(if $(LTO),-flto)))
+$(eval $(call flavour_rules,hv,$(if $(LTO),-flto) $$(if $$(filter $$<,$$(hot)),,-Oz)))
 $(eval $(call flavour_rules,guest))
 $(eval $(call flavour_rules,boot))
 $(eval $(call flavour_rules,host))
