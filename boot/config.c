@@ -333,23 +333,56 @@ static bool parse_rid(struct span s, uint16_t *rid)
     return true;
 }
 
+/* What may be said of a function, behind it: name=value. */
+static const struct pci_option {
+    const char *name, *off, *on;
+    uint16_t flag; /* boot_pci_flag, if on */
+} pci_options[] = {
+    { "rmrr", "refuse", "map", BOOT_PCI_MAP_FIRMWARE },
+};
+
+static bool parse_pci_options(struct reader *r, struct span options, uint16_t *flags)
+{
+    uint32_t seen = 0;
+
+    while (options.length) {
+        struct span word = cut(&options, ' '), value = word, name = cut(&value, '=');
+        const struct pci_option *o = pci_options, *end = o + sizeof(pci_options) / sizeof(*o);
+
+        if (!word.length) /* blanks in a row */
+            continue;
+        while (o < end && !equals(name, o->name))
+            o++;
+        if (o == end || (!equals(trim(value), o->off) && !equals(trim(value), o->on)))
+            return fail(r, "not an option of a PCI function such as rmrr=map: ", word);
+        if (seen & 1u << (o - pci_options))
+            return fail(r, "given twice: ", word);
+        seen |= 1u << (o - pci_options);
+        if (equals(trim(value), o->on))
+            *flags |= o->flag;
+    }
+    return true;
+}
+
 static bool key_pci(struct reader *r, struct span value)
 {
     struct config_vm *vm = r->vm;
 
     do {
-        struct span item = cut(&value, ',');
-        uint16_t rid;
+        struct span item = cut(&value, ','), options = item, function = cut(&options, ' ');
+        uint16_t rid, flags = 0;
 
-        if (!parse_rid(item, &rid))
+        if (!parse_rid(function, &rid))
             return fail(r, "not a PCI function of segment 0 such as 00:04.0: ", item);
+        if (!parse_pci_options(r, options, &flags))
+            return false;
         for (const struct config_vm *o = r->config->vm; o <= vm; o++)
             for (uint32_t i = 0; i < o->npci; i++)
                 if (o->pci[i].rid == rid)
                     return fail(r, "this PCI function is named twice: ", item);
         if (vm->npci == BOOT_VM_PCI)
             return fail(r, "more than 32 PCI functions: ", item);
-        vm->pci[vm->npci++] = (struct boot_pci){ .rid = rid, .line = (uint16_t)r->line };
+        vm->pci[vm->npci++] = (struct boot_pci){ rid, (uint16_t)r->line, flags };
     } while (value.length);
     return true;
 }

@@ -16,7 +16,7 @@
 #include <stdint.h>
 
 #define BOOT_MAGIC       0x544f4f4245434c53ull /* "SLCEBOOT" */
-#define BOOT_VERSION     2u
+#define BOOT_VERSION     3u
 #define BOOT_PHYS_OFFSET 0xffff800000000000ull
 
 #define BOOT_VMS_MAX    256u
@@ -35,9 +35,12 @@ struct boot_file {
     uint64_t base, size;
 }; /* file contents; size 0: absent */
 
+enum boot_pci_flag { BOOT_PCI_MAP_FIRMWARE = 1 << 0 /* rmrr=map: see hv/direct.h */ };
+
 struct boot_pci {
     uint16_t rid;
-    uint16_t line; /* of the configuration file, for messages */
+    uint16_t line;  /* of the configuration file, for messages */
+    uint16_t flags; /* boot_pci_flag */
 };
 
 struct boot_vm {

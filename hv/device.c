@@ -6,6 +6,7 @@
 #include "hv/device.h"
 
 #include "hv/bond.h"
+#include "hv/direct.h"
 #include "hv/guest_memory.h"
 #include "hv/hypercall.h"
 #include "hv/interrupt.h"
@@ -89,25 +90,7 @@ static void share_requests(const struct device *d, int by)
     lock_drop(&live_lock);
 }
 
-/* Not what firmware goes on using: to keep its memory mapped would give it to the guest, and to
- * take it away breaks the machine. */
-static bool may_be_given(const struct device *d)
-{
-    for (unsigned i = 0; i < d->io.nreserved; i++) {
-        const struct iommu_reserved *r = &d->io.reserved[i];
-        if (!r->firmware)
-            continue;
-        log_error("device",
-                  "vm %s, line %u: firmware uses memory %#lx-%#lx through function "
-                  "%02x:%02x.%x (RMRR): it cannot be given to a VM",
-                  d->vm->name, d->line, (unsigned long)r->first, (unsigned long)r->last,
-                  d->io.rid >> 8, d->io.rid >> 3 & 31, d->io.rid & 7);
-        return false;
-    }
-    return true;
-}
-
-enum hv_status device_add(struct vm *vm, rid_t rid, unsigned line)
+enum hv_status device_add(struct vm *vm, const struct boot_pci *pci)
 {
     void *page;
 
@@ -115,7 +98,7 @@ enum hv_status device_add(struct vm *vm, rid_t rid, unsigned line)
     static_assert(sizeof(struct device) <= PAGE_SIZE);
     if (vm->ndevices == ARRAY_SIZE(vm->device))
         return HV_ERANGE;
-    struct iommu_unit *unit = iommu->unit_of(rid);
+    struct iommu_unit *unit = iommu->unit_of(pci->rid);
     if (!unit)
         return HV_ENOTSUP;
     enum hv_status status = pages_alloc(&vm->quota, 0, &page);
@@ -123,12 +106,12 @@ enum hv_status device_add(struct vm *vm, rid_t rid, unsigned line)
         return status;
     struct device *d = page;
     *d = (struct device){
-        .io = { .rid = rid, .unit = unit, .quota = &vm->quota, .owner = d },
+        .io = { .rid = pci->rid, .unit = unit, .quota = &vm->quota, .owner = d },
         .caps = iommu->caps(unit),
         .vm = vm,
         .handle = vm->ndevices,
         .vrid = vpci_rid(vm->ndevices),
-        .line = (uint16_t)line,
+        .line = pci->line,
     };
     status = domain_prepare(d);
     if (status != HV_OK)
@@ -136,9 +119,9 @@ enum hv_status device_add(struct vm *vm, rid_t rid, unsigned line)
     status = iommu->device_add(&d->io);
     if (status != HV_OK)
         goto fail;
-    if (!may_be_given(d)) {
+    status = direct_take(d, pci->flags & BOOT_PCI_MAP_FIRMWARE);
+    if (status != HV_OK) {
         iommu->device_remove(&d->io);
-        status = HV_EBUSY;
         goto fail;
     }
     share_requests(d, 1);
@@ -183,6 +166,7 @@ void device_end(struct vm *vm)
     }
     if (vm->sva)
         sva_destroy(vm);
+    direct_end(vm);
     if (vm->rings)
         rings_destroy(vm);
 }
@@ -303,12 +287,21 @@ static uint32_t first_stage_bits(const struct iommu_caps *caps)
     return end ? 64 - (uint32_t)__builtin_clzll(end) : levels == 5 ? 57 : 48;
 }
 
+static bool has_firmware(const struct device *d)
+{
+    for (unsigned i = 0; i < d->io.nreserved; i++) {
+        if (d->io.reserved[i].firmware)
+            return true;
+    }
+    return false;
+}
+
 static uint32_t flags_of(const struct device *d)
 {
     const struct iommu_caps *caps = d->caps;
     bool shadow = shadow_end(caps, 4) != 0;
 
-    return (d->io.ats ? HC_DEVICE_ATS : 0) |
+    return (has_firmware(d) ? HC_DEVICE_FIRMWARE : 0) | (d->io.ats ? HC_DEVICE_ATS : 0) |
            (d->io.pri ? HC_DEVICE_PRI | HC_DEVICE_NEEDS_IOPF : 0) |
            (d->io.pasid_bits ? HC_DEVICE_PASID : 0) | (caps->nested ? HC_DEVICE_NESTED : 0) |
            (shadow ? HC_DEVICE_SHADOW : 0) | (domain_walks(caps, 5) ? HC_DEVICE_FS_5LEVEL : 0) |

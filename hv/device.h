@@ -43,11 +43,11 @@ struct device {
 extern const struct iommu_ops *iommu;           /* chosen at boot; iommu_none until then */
 extern const struct iommu_events device_events; /* for iommu->probe */
 
-/* Take function @rid into @vm as its next device, BLOCKED; in the order of the configuration, so
- * that handles follow the slots of hv/vpci.h. @line: of the configuration file, for messages.
- * HV_ENOTSUP: behind no unit; HV_EEXIST: taken; HV_ERANGE: one too many; HV_ENOMEM, HV_EQUOTA. On
- * error nothing is held. Boot, before the VM runs. */
-enum hv_status device_add(struct vm *vm, rid_t rid, unsigned line);
+/* Take a function into @vm as its next device, BLOCKED; in the order of the configuration, so
+ * that handles follow the slots of hv/vpci.h.
+ * HV_ENOTSUP: behind no unit; HV_EEXIST: taken; HV_ERANGE: one too many; HV_ENOMEM, HV_EQUOTA; of
+ * direct_take. On error nothing is held. Boot, before the VM runs. */
+enum hv_status device_add(struct vm *vm, const struct boot_pci *pci);
 /* Release everything the VM holds of devices, rings and address spaces. Cannot fail. */
 void device_end(struct vm *vm);
 

@@ -5,11 +5,12 @@
 
 #include "hv/bond.h"
 #include "hv/device.h"
+#include "hv/direct.h"
 #include "hv/ioas.h"
 #include "hv/log.h"
 #include "hv/shadow.h"
 
-/* Map the VM's RAM, as large as the unit allows. */
+/* Map the VM's RAM, as large as the unit allows, and what firmware has in it. */
 static enum hv_status map_ram(struct vm *vm, struct pt *table)
 {
     for (unsigned i = 0; i < vm->nram; i++) {
@@ -19,7 +20,7 @@ static enum hv_status map_ram(struct vm *vm, struct pt *table)
         if (status != HV_OK)
             return status;
     }
-    return HV_OK;
+    return direct_map(vm, table);
 }
 
 static enum hv_status second_make(struct vm *vm, struct iommu_unit *unit, struct second_stage **out)

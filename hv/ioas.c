@@ -83,6 +83,10 @@ static bool make_next(struct ioas *ioas, const struct device *also)
     else
         ioas->next[0] = ioas->aperture;
     ioas->nnext = ioas->nrequired ? ioas->nrequired : 1;
+    for (unsigned i = 0; i < vm->ndirect; i++) {
+        if (!subtract(ioas, (struct iova_range){ vm->direct[i].first, vm->direct[i].last }))
+            return false;
+    }
     for (unsigned i = 0; i < vm->ndevices; i++) {
         const struct device *d = vm->device[i];
         if (!d || (!ioas->attached[i] && d != also))
@@ -216,8 +220,9 @@ enum hv_status ioas_hc_create(struct vm *vm, const void *arg, uint64_t *value)
     ioas->vm = vm;
     ioas->aperture = aperture;
     ioas->iova.segments = &sva->objects;
-    ioas->iova.allowed[0] = aperture;
-    ioas->iova.nallowed = 1;
+    bool room = make_next(ioas, NULL);
+    hv_assert(room); /* an aperture, and few ranges out of it */
+    take_next(ioas, 0);
     status = idmap_add(&sva->ioases, 0, IOAS_MAX, ioas, &number);
     if (status != HV_OK) {
         pages_free(&vm->quota, 0, ioas);

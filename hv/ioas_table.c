@@ -153,9 +153,12 @@ static enum hv_status table_get(struct ioas *ioas, const struct iommu_caps *caps
         table = object;
         status = pt_create(&table->pt, caps->second_stage_format, &ioas->vm->quota, levels,
                            large_of(caps), !caps->coherent_tables);
+        if (status == HV_OK)
+            status = direct_map(ioas->vm, &table->pt);
         if (status != HV_OK) {
+            pt_destroy(&table->pt);
             slab_free(ioas->iova.segments, table);
-            return status;
+            return status == HV_ERANGE ? HV_ENOTSUP : status;
         }
         table->next = ioas->tables;
         ioas->tables = table;

@@ -46,8 +46,10 @@ static void check_bootinfo(const struct bootinfo *boot)
 static void claim_memory(const struct bootinfo *boot)
 {
     for (unsigned i = 0; i < boot->nmemory; i++) {
-        if (boot->memory[i].kind != BOOT_MMIO && boot->memory[i].size)
-            claims_add(PADDR(boot->memory[i].base), boot->memory[i].size);
+        const struct boot_memory *m = &boot->memory[i];
+        if (!m->size || m->kind == BOOT_MMIO)
+            continue;
+        (m->kind == BOOT_RESERVED ? claims_add_firmware : claims_add)(PADDR(m->base), m->size);
     }
     claims_add(PADDR(INTERRUPT_RANGE), INTERRUPT_RANGE_SIZE);
 }

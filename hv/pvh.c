@@ -86,7 +86,7 @@ struct start_memory {
 };
 
 #define START_MAGIC  0x336ec578u
-#define MEMORY_MAX   5u
+#define MEMORY_MAX   (5u + DIRECT_MAX)
 #define RESET_VECTOR 0xffff0ull
 enum { MEMORY_RAM = 1, MEMORY_RESERVED = 2 };
 
@@ -263,6 +263,8 @@ static void describe_memory(const struct vm *vm, struct info_page *page)
         }
         add_memory(page, base, end, MEMORY_RAM);
     }
+    for (unsigned i = 0; i < vm->ndirect; i++)
+        add_memory(page, vm->direct[i].first, vm->direct[i].last + 1, MEMORY_RESERVED);
 }
 
 /* A guest that restarts by a jump to the PC's reset vector, as Linux does when all else is absent,

@@ -96,7 +96,7 @@ static enum hv_status create_devices(struct vm *vm, const struct boot_vm *config
     if (status == HV_OK)
         status = sva_create(vm);
     for (unsigned i = 0; i < config->npci && status == HV_OK; i++) {
-        status = device_add(vm, config->pci[i].rid, config->pci[i].line);
+        status = device_add(vm, &config->pci[i]);
         if (status == HV_ENOTSUP)
             log_error("vm", "vm %s, line %u: no IOMMU unit is in charge of this function", vm->name,
                       config->pci[i].line);

@@ -8,6 +8,7 @@
 #define HV_VM_H
 
 #include "hv/bootinfo.h"
+#include "hv/direct.h"
 #include "hv/lock.h"
 #include "hv/pages.h"
 #include "hv/pt.h"
@@ -43,6 +44,8 @@ struct vm {
     uint64_t end_code; /* HC_SHUTDOWN's argument */
     struct vm_ram ram[2];
     unsigned nram;
+    unsigned ndirect;
+    struct direct direct[DIRECT_MAX]; /* set up before the VM runs */
     uint64_t ram_bytes;
     uint64_t entry; /* of the kernel: where vCPU 0 starts */
     struct page_quota quota;

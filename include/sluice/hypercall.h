@@ -87,6 +87,8 @@ enum hc_device_flag {
     HC_DEVICE_FS_1G = 1u << 6,
     HC_DEVICE_SHADOW =
         1u << 7, /* NESTED and bind work by shadow tables: see HC_INVALIDATE_MAPPED */
+    HC_DEVICE_FIRMWARE = 1u << 11, /* firmware uses memory through it, which has a place of its own
+                                      in IDENTITY and PAGING: reserved in the memory map */
 };
 
 enum hc_iopf_category { HC_IOPF_BIND = 1u << 0, HC_IOPF_MAP = 1u << 1 };

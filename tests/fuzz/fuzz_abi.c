@@ -344,13 +344,15 @@ static void make(void)
     iommu = &iommu_vtd;
     /* Context tables, one for each bus, stay with the driver. */
     struct vm *first_user = abi_make_vm(2, "first", bed.ram, BED_RAM);
-    must(device_add(first_user, BED_A, 1) == HV_OK && device_add(first_user, BED_C, 2) == HV_OK);
+    must(device_add(first_user, &(struct boot_pci){ BED_A, 1, 0 }) == HV_OK &&
+         device_add(first_user, &(struct boot_pci){ BED_C, 2, 0 }) == HV_OK);
     abi_free_vm(first_user);
     drivers = pages_used();
     vms_here[0] = abi_make_vm(0, "vm", bed.ram, BED_RAM);
     vms_here[1] = abi_make_vm(1, "other", platform_ram(4 << 20), 4 << 20);
-    must(device_add(vms_here[0], BED_A, 1) == HV_OK && device_add(vms_here[0], BED_B, 2) == HV_OK);
-    must(device_add(vms_here[1], BED_C, 3) == HV_OK);
+    must(device_add(vms_here[0], &(struct boot_pci){ BED_A, 1, 0 }) == HV_OK &&
+         device_add(vms_here[0], &(struct boot_pci){ BED_B, 2, 0 }) == HV_OK);
+    must(device_add(vms_here[1], &(struct boot_pci){ BED_C, 3, 0 }) == HV_OK);
     stranger = platform_ram(STRANGER);
     memset(platform_memory(stranger.v, STRANGER), 0x5a, STRANGER);
 

@@ -78,10 +78,10 @@ int abi_setup(void **state)
     fake.function[3] = (struct fake_function){ DEVB, 0, 20, true, true, 64 };
     vm_a = abi_make_vm(0, "a", platform_ram(RAM_SIZE), RAM_SIZE);
     vm_b = abi_make_vm(1, "b", platform_ram(RAM_SIZE), RAM_SIZE);
-    assert_int_equal(device_add(vm_a, DEV0, 10), HV_OK);
-    assert_int_equal(device_add(vm_a, DEV1, 11), HV_OK);
-    assert_int_equal(device_add(vm_a, DEV2, 12), HV_OK);
-    assert_int_equal(device_add(vm_b, DEVB, 20), HV_OK);
+    assert_int_equal(device_add(vm_a, &(struct boot_pci){ DEV0, 10, 0 }), HV_OK);
+    assert_int_equal(device_add(vm_a, &(struct boot_pci){ DEV1, 11, 0 }), HV_OK);
+    assert_int_equal(device_add(vm_a, &(struct boot_pci){ DEV2, 12, 0 }), HV_OK);
+    assert_int_equal(device_add(vm_b, &(struct boot_pci){ DEVB, 20, 0 }), HV_OK);
     return result;
 }
 

@@ -214,7 +214,7 @@ static void make_vm(void)
     assert_int_equal(rings_create(vm), HV_OK);
     assert_int_equal(sva_create(vm), HV_OK);
     for (unsigned d = 0; d < 2 * rig.units; d++)
-        assert_int_equal(device_add(vm, rig.rid[d], 1), HV_OK);
+        assert_int_equal(device_add(vm, &(struct boot_pci){ rig.rid[d], 1, 0 }), HV_OK);
     struct iommu_device *io = &vm->device[1]->io;
     io->reserved[io->nreserved++] =
         (struct iommu_reserved){ .first = RIG_RESERVED, .last = RIG_RESERVED + 0xfffff };

@@ -75,10 +75,40 @@ static void limits(void **state)
         claims_drop(PADDR(n * 0x1000ull), 0x1000);
 }
 
+/* Memory of firmware is taken in parts, by one owner each, and stays firmware's. */
+static void what_firmware_keeps_is_lent(void **state)
+{
+    const uint64_t base = 0x700000000;
+    (void)state;
+    claims_add_firmware(PADDR(base), 0x4000);
+    claims_add_firmware(PADDR(base + 0x5000), 0x1000);
+    claims_add(PADDR(base + 0x5800), 0x1000);
+    assert_int_equal(claims_take(PADDR(base), 0x1000), HV_EEXIST); /* not for others */
+    for (unsigned round = 0; round < 2; round++) {
+        assert_int_equal(claims_take_firmware(PADDR(base), 0x4000), HV_OK);
+        assert_int_equal(claims_take_firmware(PADDR(base + 0x3000), 0x1000), HV_EEXIST);
+        claims_drop(PADDR(base), 0x4000);
+        assert_int_equal(claims_take_firmware(PADDR(base + 0x3000), 0x1000), HV_OK);
+        assert_int_equal(claims_take_firmware(PADDR(base), 0x3000), HV_OK);
+        claims_drop(PADDR(base), 0x3000);
+        claims_drop(PADDR(base + 0x3000), 0x1000);
+    }
+    assert_int_equal(claims_take_firmware(PADDR(base + 0x3000), 0x1001), HV_EINVAL);
+    assert_int_equal(claims_take_firmware(PADDR(base - 1), 2), HV_EINVAL);
+    assert_int_equal(claims_take_firmware(PADDR(base), 0), HV_EINVAL);
+    assert_int_equal(claims_take_firmware(PADDR(base), 0 - base), HV_EINVAL);
+    assert_int_equal(claims_take_firmware(PADDR(base + 0x5000), 0x1000),
+                     HV_EEXIST); /* not its own */
+    assert_int_equal(claims_take_firmware(PADDR(base + 0x5000), 0x800), HV_OK);
+    claims_drop(PADDR(base + 0x5000), 0x800);
+    claims_drop(PADDR(base + 0x5800), 0x1000);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         platform_test(nothing_is_given_twice),
+        platform_test(what_firmware_keeps_is_lent),
         platform_test(limits),
     };
     return cmocka_run_group_tests(tests, platform_setup, platform_check);

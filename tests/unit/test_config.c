@@ -51,7 +51,7 @@ static void test_full(void **state)
                              "kernel = sub/vmlinuz\n"
                              "ramdisk = \\initrd\n"
                              "cmdline = a=b [c] # d\n"
-                             "pci = 00:04.0, 0000:81:1f.7\n"
+                             "pci = 00:04.0, 0000:81:1f.7  rmrr=map,00:05.0 rmrr=refuse\n"
                              "table-quota = 8M\n"
                              "[beta_2]\r\n"
                              "memory = 2M\r\n"
@@ -80,7 +80,10 @@ static void test_full(void **state)
     assert_string_equal(a->kernel.text, "sub\\vmlinuz");
     assert_string_equal(a->ramdisk.text, "\\initrd");
     assert_string_equal(a->cmdline, "a=b [c] # d");
-    assert_int_equal(a->npci, 2);
+    assert_int_equal(a->npci, 3);
+    assert_int_equal(a->pci[0].flags, 0);
+    assert_int_equal(a->pci[1].flags, BOOT_PCI_MAP_FIRMWARE);
+    assert_int_equal(a->pci[2].flags, 0);
     assert_int_equal(a->pci[0].rid, 0x20);
     assert_int_equal(a->pci[1].rid, 0x81ff);
     assert_int_equal(a->pci[1].line, 18);
@@ -169,7 +172,10 @@ static const struct bad {
     { HEAD "[a]\npci = 00:20.0\n", 3, "not a PCI function" },
     { HEAD "[a]\npci = 00:04.8\n", 3, "not a PCI function" },
     { HEAD "[a]\npci = 0001:00:04.0\n", 3, "not a PCI function" },
-    { HEAD "[a]\npci = 00:04.0 00:05.0\n", 3, "not a PCI function" },
+    { HEAD "[a]\npci = 00:04.0 00:05.0\n", 3, "not an option of a PCI function such as" },
+    { HEAD "[a]\npci = 00:04.0 rmrr=yes\n", 3, "such as rmrr=map: rmrr=yes" },
+    { HEAD "[a]\npci = 00:04.0 rmrr\n", 3, "such as rmrr=map: rmrr" },
+    { HEAD "[a]\npci = 00:04.0 rmrr=map rmrr=map\n", 3, "given twice: rmrr=map" },
     { HEAD "[a]\npci = 00:04.0, 00:04.0\n", 3, "named twice: 00:04.0" },
     { HEAD VM "pci = 00:04.0\n[b]\npci = 0000:00:04.0\n", 8, "named twice: 0000:00:04.0" },
     { HEAD "[a]\ntable-quota = 4K\n", 3, "at least 256K" },

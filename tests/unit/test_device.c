@@ -72,13 +72,14 @@ static void a_device_that_cannot_be_taken_leaves_nothing(void **state)
 {
     (void)state;
     fake.function[4] = (struct fake_function){ 0x0400, 1, 20, true, true, 32 };
-    assert_refused(device_add(vm_a, 0x0999, 5), HV_ENOTSUP); /* behind no unit */
-    assert_refused(device_add(vm_b, DEV0, 5), HV_EEXIST);
+    assert_refused(device_add(vm_a, &(struct boot_pci){ 0x0999, 5, 0 }),
+                   HV_ENOTSUP); /* behind no unit */
+    assert_refused(device_add(vm_b, &(struct boot_pci){ DEV0, 5, 0 }), HV_EEXIST);
     for (int64_t budget = 0;; budget++) {
         uint64_t used = vm_b->quota.used;
         uint32_t live = fake.stage2_live;
         pages_fail_after(budget);
-        enum hv_status status = device_add(vm_b, 0x0400, 5);
+        enum hv_status status = device_add(vm_b, &(struct boot_pci){ 0x0400, 5, 0 });
         pages_fail_after(-1);
         if (status == HV_OK)
             break;
@@ -90,19 +91,20 @@ static void a_device_that_cannot_be_taken_leaves_nothing(void **state)
     fake.function[7] =
         (struct fake_function){ 0x0700, 1, 20, true, true, 32, { 0x7f000000, 0x7f2fffff, true } };
     uint64_t used = vm_b->quota.used;
-    assert_refused(device_add(vm_b, 0x0700, 77), HV_EBUSY); /* firmware uses it */
+    assert_refused(device_add(vm_b, &(struct boot_pci){ 0x0700, 77, 0 }),
+                   HV_EBUSY); /* firmware uses it */
     assert_true(platform_logged("line 77: firmware uses memory 0x7f000000-0x7f2fffff"));
     assert_true(platform_logged("07:00.0"));
     assert_int_equal(vm_b->quota.used, used);
     assert_null(fake.device[7]);
     fake.function[5] = (struct fake_function){ 0x0500, 1, 20, true, true, 32 };
     fake.fail_device_add = HV_ENOTSUP;
-    assert_refused(device_add(vm_b, 0x0500, 5), HV_ENOTSUP);
+    assert_refused(device_add(vm_b, &(struct boot_pci){ 0x0500, 5, 0 }), HV_ENOTSUP);
     fake.caps[1].second_stage = false;
     fake.function[6] = (struct fake_function){ 0x0600, 3, 20, true, true, 32 };
     fake.units = 4;
     fake.caps[3].second_stage = false;
-    assert_refused(device_add(vm_b, 0x0600, 5), HV_ENOTSUP);
+    assert_refused(device_add(vm_b, &(struct boot_pci){ 0x0600, 5, 0 }), HV_ENOTSUP);
 }
 
 /* The driver may report what it saw before the device went, after: that reaches nobody. */
@@ -180,7 +182,7 @@ static void as_many_vms_and_units_as_there_may_be(void **state)
         rid_t rid = (rid_t)(0x1000 + i);
         fake.function[slot] = (struct fake_function){ rid, i % IOMMU_UNITS_MAX, 20, true, true, 8 };
         struct vm *vm = many[i];
-        assert_int_equal(device_add(vm, rid, 1), HV_OK);
+        assert_int_equal(device_add(vm, &(struct boot_pci){ rid, 1, 0 }), HV_OK);
         struct device *d = device_get(vm, 0);
         struct space_spec spec = { HC_DOMAIN_NESTED, GPADDR(0x1000), 4 };
         struct bond *bond;

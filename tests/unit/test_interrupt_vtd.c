@@ -30,9 +30,9 @@ static int fresh(void **state)
         vm->vcpu[i]->cpu = i;
         other->vcpu[i]->cpu = 2 + i;
     }
-    assert_int_equal(device_add(vm, BED_A, 1), HV_OK);
-    assert_int_equal(device_add(vm, BED_B, 2), HV_OK);
-    assert_int_equal(device_add(other, BED_C, 3), HV_OK);
+    assert_int_equal(device_add(vm, &(struct boot_pci){ BED_A, 1, 0 }), HV_OK);
+    assert_int_equal(device_add(vm, &(struct boot_pci){ BED_B, 2, 0 }), HV_OK);
+    assert_int_equal(device_add(other, &(struct boot_pci){ BED_C, 3, 0 }), HV_OK);
     event_ring(vm, 64);
     event_ring(other, 64);
     return result;

@@ -142,6 +142,7 @@ static void start_info_describes_the_machine(void **state)
 {
     (void)state;
     sound(64, VM_RAM_LOW_END + 512 * MIB);
+    vm.direct[vm.ndirect++] = (struct direct){ 0xc8000000, 0xc80fffff };
     assert_int_equal(pvh_load(&vm, &config, &entry), HV_OK);
     assert_int_equal(get(PVH_INFO, 4), 0x336ec578);
     assert_int_equal(get(PVH_INFO + 4, 4), 1);
@@ -156,6 +157,7 @@ static void start_info_describes_the_machine(void **state)
         { 0xa0000, 0x60000, 2 },
         { MIB, VM_RAM_LOW_END - MIB, 1 },
         { VM_RAM_HIGH, 512 * MIB, 1 },
+        { 0xc8000000, MIB, 2 }, /* firmware's */
     };
     assert_int_equal(get(PVH_INFO + 48, 4), ARRAY_SIZE(want));
     for (unsigned i = 0; i < ARRAY_SIZE(want); i++) {

@@ -101,7 +101,7 @@ static void start(const struct kind *kind, bool hard)
     assert_int_equal(iommu_vtd.start(), HV_OK);
     iommu = &iommu_vtd;
     vm = abi_make_vm(0, "vm", bed.ram, BED_RAM);
-    assert_int_equal(device_add(vm, BED_A, 1), HV_OK);
+    assert_int_equal(device_add(vm, &(struct boot_pci){ BED_A, 1, 0 }), HV_OK);
     root_of[PAGING] = new_ioas(page_of[PAGING]);
     root_of[PAGING_2] = new_ioas(page_of[PAGING_2]);
     root_of[NESTED] = new_root(page_of[NESTED]);

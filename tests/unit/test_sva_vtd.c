@@ -27,9 +27,9 @@ static int fresh(void **state)
     iommu = &iommu_vtd;
     vm = abi_make_vm(0, "vm", bed.ram, BED_RAM);
     other = abi_make_vm(1, "other", platform_ram(2 << 20), 2 << 20);
-    assert_int_equal(device_add(vm, BED_A, 1), HV_OK);
-    assert_int_equal(device_add(vm, BED_B, 2), HV_OK);
-    assert_int_equal(device_add(other, BED_C, 3), HV_OK);
+    assert_int_equal(device_add(vm, &(struct boot_pci){ BED_A, 1, 0 }), HV_OK);
+    assert_int_equal(device_add(vm, &(struct boot_pci){ BED_B, 2, 0 }), HV_OK);
+    assert_int_equal(device_add(other, &(struct boot_pci){ BED_C, 3, 0 }), HV_OK);
     root = bed_root();
     bond = bind(vm, 0, root.v, &pasid);
     bind(vm, 1, root.v, NULL);

@@ -165,9 +165,8 @@ static enum hv_status unit_add(struct dmar *d, const struct cursor *c, size_t le
     return put(&d->scopes, 0, 0xffff, index);
 }
 
-/* Reserved memory (8.4): firmware, or the function for it, goes on using it. Mapping it for a guest
- * would give the guest that memory, so what has any is not given to a guest (hv/device.c), and
- * stays BLOCKED. */
+/* Reserved memory (8.4): firmware, or the function for it, goes on using it. Nothing is mapped
+ * here: all functions start BLOCKED, and those without an owner stay so. */
 static enum hv_status reserved_add(struct dmar *d, const struct cursor *c, size_t length)
 {
     struct iommu_reserved range = { get(c, 8, 8) & ~PAGE_MASK, get(c, 16, 8) | PAGE_MASK, true };
@@ -177,7 +176,7 @@ static enum hv_status reserved_add(struct dmar *d, const struct cursor *c, size_
         log_error("vtd", "DMAR table: more than %u RMRRs", DMAR_RESERVED_MAX);
         return HV_ENOTSUP;
     }
-    log_warn("vtd", "RMRR %#lx-%#lx not mapped: its device's DMA there is blocked",
+    log_warn("vtd", "RMRR %#lx-%#lx: blocked, unless a VM has its function with rmrr=map",
              (unsigned long)range.first, (unsigned long)range.last);
     d->reserved[d->nreserved] = range;
     return scopes_put(&d->reserved_for, c, length, 24, d->nreserved++);

@@ -1,0 +1,298 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* build: tests/unit/abi_vm.c tests/unit/fake_iommu.c */
+/*
+ * What the machine's wiring asks for, with core, driver and model: memory that firmware uses
+ * through a function. On units that nest, and on those that do not.
+ */
+#include <stdio.h>
+#include <string.h>
+
+#include "hv/claims.h"
+#include "tests/unit/abi_vm.h"
+#include "tests/unit/vtd_bed.h"
+
+#define BIT(n)    (1ull << (n))
+#define RMRR_SIZE 0x5000ull
+
+static struct kind {
+    const char *name;
+    uint64_t without; /* of ECAP */
+} kinds[] = {
+    { "nested", 0 },
+    { "second stage only", BIT(26) | BIT(47) },
+    { "first stage only", BIT(26) | BIT(46) },
+    { "legacy", BIT(26) | BIT(40) | BIT(43) | BIT(46) | BIT(47) | BIT(29) | BIT(49) | BIT(53) },
+    { "that does not snoop", BIT(0) | BIT(48) | BIT(34) | BIT(45) },
+};
+
+static struct vm *vm, *other;
+static uint64_t rmrr; /* physical; the function is BED_A */
+
+static void npt_make(struct vm *v)
+{
+    assert_int_equal(pt_create(&v->npt, &pt_format_npt, &v->quota, 4, 3, false), HV_OK);
+    for (unsigned i = 0; i < v->nram; i++)
+        assert_int_equal(pt_map(&v->npt, PTADDR(v->ram[i].gpa.v), v->ram[i].hpa, v->ram[i].size,
+                                PT_R | PT_W | PT_X),
+                         HV_OK);
+}
+
+/* One more RMRR behind what bed_dmar() made: its function is @rid. */
+static size_t add_rmrr(uint8_t *table, size_t at, rid_t rid, uint64_t first, uint64_t last)
+{
+    uint8_t sum = 0;
+
+    platform_put(table, (unsigned)at, 4, 1 | 32 << 16);
+    platform_put(table, (unsigned)at + 8, 8, first);
+    platform_put(table, (unsigned)at + 16, 8, last);
+    platform_put(table, (unsigned)at + 24, 2, 1 | 8 << 8);
+    table[at + 29] = rid >> 8;
+    table[at + 30] = rid >> 3 & 31;
+    table[at + 31] = rid & 7;
+    platform_put(table, 4, 4, at + 32);
+    table[9] = 0;
+    for (size_t i = 0; i < at + 32; i++)
+        sum = (uint8_t)(sum + table[i]);
+    table[9] = (uint8_t)-sum;
+    return at + 32;
+}
+
+static int fresh(void **state)
+{
+    static unsigned run;
+    const struct kind *kind = *state;
+    struct vtd_model_config config = bed_config();
+    uint8_t table[4096];
+    int result = bed_fresh(state);
+
+    fake_reset();
+    abi_calls = (struct abi_calls){ 0 };
+    config.ecap &= ~kind->without;
+    bed.noncoherent = !(config.ecap & BIT(0));
+    bed_make(&config, 2);
+    rmrr = platform_ram(8 << 20).v + 0x3000 + 0x20000ull * run++; /* claims are for ever */
+    memset(platform_memory(rmrr, RMRR_SIZE), 0x77, RMRR_SIZE);
+    size_t length = bed_dmar(table);
+    length = add_rmrr(table, length, BED_A, rmrr, rmrr + RMRR_SIZE - 1);
+    length = add_rmrr(table, length, BED_B, rmrr, rmrr + RMRR_SIZE - 1);
+    assert_int_equal(iommu_vtd.probe(table, length, &device_events), HV_OK);
+    assert_int_equal(iommu_vtd.start(), HV_OK);
+    iommu = &iommu_vtd;
+    vm = abi_make_vm(0, "vm", bed.ram, BED_RAM);
+    other = abi_make_vm(1, "other", platform_ram(2 << 20), 2 << 20);
+    npt_make(vm);
+    npt_make(other);
+    return result;
+}
+
+static int check(void **state)
+{
+    pt_destroy(&vm->npt);
+    pt_destroy(&other->npt);
+    abi_free_vm(vm);
+    abi_free_vm(other);
+    return bed_check(state);
+}
+
+static void refused(struct vm *v, rid_t rid, uint16_t flags, enum hv_status status,
+                    const char *logged)
+{
+    platform_clear_log();
+    assert_int_equal(device_add(v, &(struct boot_pci){ rid, 77, flags }), status);
+    assert_true(platform_logged(logged) && platform_logged("line 77"));
+    assert_int_equal(v->ndevices, v == vm ? 0 : 1);
+    assert_int_equal(v->ndirect, v == vm ? 0 : v->ndirect);
+    /* But for the second stage of the unit, and tables for its bus, which stay. */
+    assert_int_equal(device_add(v, &(struct boot_pci){ rid, 77, flags }), status);
+    uint64_t used = v->quota.used, all = pages_used();
+    assert_int_equal(device_add(v, &(struct boot_pci){ rid, 77, flags }), status);
+    assert_int_equal(v->quota.used, used);
+    assert_int_equal(pages_used(), all);
+}
+
+static bool reaches(rid_t rid, uint64_t address)
+{
+    uint64_t value = 0;
+
+    return bed_read(rid, BED_NO_PASID, address, &value) == 0 && value == 0x7777777777777777;
+}
+
+/* "Device is ineligible for IOMMU domain attach due to platform RMRR requirement": users of other
+ * systems patch that check out, and give the whole machine's memory away or crash it. Here they are
+ * told what to write, and what it means. */
+static void a_function_that_firmware_uses_is_refused_with_the_way_out(void **state)
+{
+    (void)state;
+    claims_add_firmware(PADDR(rmrr - 0x3000), 0x10000);
+    refused(vm, BED_A, 0, HV_EBUSY, "unless the line says rmrr=map");
+    assert_int_equal(device_add(vm, &(struct boot_pci){ BED_A, 1, BOOT_PCI_MAP_FIRMWARE }), HV_OK);
+    assert_true(platform_logged("can be reached by its devices (rmrr=map)"));
+    assert_int_equal(attach(vm, 0, HC_PASID_NONE, HC_DOMAIN_IDENTITY, 0), HV_OK);
+    assert_true(reaches(BED_A, rmrr));
+    assert_true(reaches(BED_A, rmrr + RMRR_SIZE - 8));
+}
+
+static struct hc_device_info info_of(uint32_t device)
+{
+    struct hc_device_info info;
+
+    assert_int_equal(call(vm, HC_DEVICE_INFO, device, SCRATCH, sizeof(info), NULL), HV_OK);
+    memcpy(&info, ram(vm, SCRATCH), sizeof(info));
+    return info;
+}
+
+static uint32_t ioas_make(void)
+{
+    struct hc_ioas_create in = { 0 };
+    uint64_t handle;
+
+    assert_int_equal(call_struct(vm, HC_IOAS_CREATE, &in, sizeof(in), &handle), HV_OK);
+    return (uint32_t)handle;
+}
+
+static enum hv_status map(uint32_t ioas, uint64_t iova)
+{
+    struct hc_ioas_map in = { .flags = HC_IOAS_READ | HC_IOAS_FIXED,
+                              .ioas = ioas,
+                              .iova = iova,
+                              .gpa = 0x4000,
+                              .bytes = PAGE_SIZE };
+
+    return call_with(vm, HC_IOAS_MAP, in);
+}
+
+/* In IDENTITY and in every IOAS, for the VM's devices and no others, and not in BLOCKED. */
+static void firmwares_memory_is_there_under_every_translation_but_blocked(void **state)
+{
+    struct hc_iova_range range[8];
+
+    (void)state;
+    claims_add_firmware(PADDR(rmrr - 0x3000), 0x10000);
+    /* The second stage is older than the function that brings the memory. */
+    assert_int_equal(device_add(vm, &(struct boot_pci){ BED_C, 1, 0 }), HV_OK);
+    assert_int_equal(device_add(vm, &(struct boot_pci){ BED_A, 2, BOOT_PCI_MAP_FIRMWARE }), HV_OK);
+    assert_int_equal(device_add(vm, &(struct boot_pci){ BED_B, 3, BOOT_PCI_MAP_FIRMWARE }), HV_OK);
+    assert_int_equal(device_add(vm, &(struct boot_pci){ BED_FAR, 4, 0 }), HV_OK); /* a new unit */
+    assert_int_equal(device_add(other, &(struct boot_pci){ BED_PLAIN, 5, 0 }), HV_OK);
+    assert_int_equal(vm->ndirect, 1); /* the two have one in common */
+    assert_false(reaches(BED_A, rmrr));
+    assert_int_equal(info_of(0).flags & HC_DEVICE_FIRMWARE, 0);
+    assert_int_equal(info_of(1).flags & HC_DEVICE_FIRMWARE, HC_DEVICE_FIRMWARE);
+    for (uint32_t d = 0; d < 4; d++)
+        assert_int_equal(attach(vm, d, HC_PASID_NONE, HC_DOMAIN_IDENTITY, 0), HV_OK);
+    assert_int_equal(attach(other, 0, HC_PASID_NONE, HC_DOMAIN_IDENTITY, 0), HV_OK);
+    for (uint64_t at = 0; at < RMRR_SIZE; at += PAGE_SIZE)
+        assert_true(reaches(BED_A, rmrr + at) && reaches(BED_B, rmrr + at) &&
+                    reaches(BED_FAR, rmrr + at));
+    assert_false(reaches(BED_A, rmrr - 8));
+    assert_false(reaches(BED_A, rmrr + RMRR_SIZE));
+    assert_false(reaches(BED_PLAIN, rmrr));
+
+    /* An IOAS keeps the range free, before anything is attached and after. */
+    uint32_t ioas = ioas_make();
+    for (unsigned round = 0; round < 2; round++) {
+        struct hc_ioas_ranges in = { .ioas = ioas, .count = 8, .ranges = 0x20000 };
+        uint64_t n;
+        assert_int_equal(call_struct(vm, HC_IOAS_RANGES, &in, sizeof(in), &n), HV_OK);
+        memcpy(range, ram(vm, 0x20000), sizeof(range));
+        unsigned count = (unsigned)n, hole = 0;
+        while (hole + 1 < count && range[hole].last != rmrr - 1)
+            hole++;
+        assert_true(hole + 1 < count && range[hole + 1].first == rmrr + RMRR_SIZE);
+        assert_int_equal(map(ioas, rmrr), HV_ERANGE);
+        assert_int_equal(map(ioas, rmrr + RMRR_SIZE - PAGE_SIZE), HV_ERANGE);
+        assert_int_equal(map(ioas, rmrr + RMRR_SIZE + round * PAGE_SIZE), HV_OK);
+        assert_int_equal(attach(vm, 1, HC_PASID_NONE, HC_DOMAIN_PAGING, ioas), HV_OK);
+        assert_true(reaches(BED_A, rmrr + 0x1000));
+        uint64_t value;
+        assert_int_equal(bed_read(BED_A, BED_NO_PASID, rmrr + RMRR_SIZE, &value), 0);
+        assert_int_equal(value, 0x4001);
+    }
+    assert_int_equal(attach(vm, 1, HC_PASID_NONE, HC_DOMAIN_BLOCKED, 0), HV_OK);
+    assert_false(reaches(BED_A, rmrr));
+    assert_true(reaches(BED_B, rmrr));
+    bed_interrupts();
+}
+
+static void what_cannot_be_mapped_is_refused_by_name(void **state)
+{
+    (void)state;
+    refused(vm, BED_A, BOOT_PCI_MAP_FIRMWARE, HV_EINVAL, "does not call that memory reserved");
+    claims_add_firmware(PADDR(rmrr - 0x3000), 0x4000); /* one page of it */
+    refused(vm, BED_A, BOOT_PCI_MAP_FIRMWARE, HV_EINVAL, "does not call that memory reserved");
+    claims_add_firmware(PADDR(rmrr - 0x3000), 0x10000);
+    /* In pieces that overlap: what else lies there is not known to be firmware's. */
+    refused(vm, BED_A, BOOT_PCI_MAP_FIRMWARE, HV_EEXIST, "another VM has it");
+}
+
+static void firmwares_memory_has_one_owner(void **state)
+{
+    (void)state;
+    claims_add_firmware(PADDR(rmrr - 0x3000), 0x10000);
+    assert_int_equal(device_add(other, &(struct boot_pci){ BED_B, 1, BOOT_PCI_MAP_FIRMWARE }),
+                     HV_OK);
+    refused(vm, BED_A, BOOT_PCI_MAP_FIRMWARE, HV_EEXIST, "another VM has it");
+    device_end(other); /* and gives it back */
+    assert_int_equal(device_add(vm, &(struct boot_pci){ BED_A, 1, BOOT_PCI_MAP_FIRMWARE }), HV_OK);
+}
+
+static void what_the_guest_has_there_is_in_the_way(void **state)
+{
+    (void)state;
+    claims_add_firmware(PADDR(rmrr - 0x3000), 0x10000);
+    assert_int_equal(
+        pt_map(&vm->npt, PTADDR(rmrr + 0x4000), PADDR(bed.ram.v), PAGE_SIZE, PT_R | PT_W), HV_OK);
+    refused(vm, BED_A, BOOT_PCI_MAP_FIRMWARE, HV_EEXIST, "give it less memory");
+}
+
+/* Every page that can be missing. */
+static void without_memory_nothing_is_held(void **state)
+{
+    enum hv_status status = HV_ENOMEM;
+
+    (void)state;
+    claims_add_firmware(PADDR(rmrr - 0x3000), 0x10000);
+    assert_int_equal(device_add(vm, &(struct boot_pci){ BED_C, 1, 0 }), HV_OK);
+    for (int64_t budget = 0; status != HV_OK; budget++) {
+        uint64_t used = vm->quota.used;
+        pages_fail_after(budget);
+        status = device_add(vm, &(struct boot_pci){ BED_A, 2, BOOT_PCI_MAP_FIRMWARE });
+        pages_fail_after(-1);
+        if (status == HV_OK)
+            break;
+        assert_int_equal(status, HV_ENOMEM);
+        assert_int_equal(vm->quota.used, used);
+        assert_int_equal(vm->ndirect, 0);
+        assert_int_equal(vm->ndevices, 1);
+    }
+    assert_int_equal(attach(vm, 1, HC_PASID_NONE, HC_DOMAIN_IDENTITY, 0), HV_OK);
+    assert_true(reaches(BED_A, rmrr));
+}
+
+int main(void)
+{
+    static const struct {
+        const char *name;
+        CMUnitTestFunction f;
+        bool all; /* kinds of units */
+    } rows[] = {
+#define row(f, all) { #f, f, all }
+        row(a_function_that_firmware_uses_is_refused_with_the_way_out, true),
+        row(firmwares_memory_is_there_under_every_translation_but_blocked, true),
+        row(what_cannot_be_mapped_is_refused_by_name, false),
+        row(firmwares_memory_has_one_owner, false),
+        row(what_the_guest_has_there_is_in_the_way, false),
+        row(without_memory_nothing_is_held, true),
+    };
+    struct CMUnitTest tests[ARRAY_SIZE(rows) * ARRAY_SIZE(kinds)];
+    char names[ARRAY_SIZE(tests)][128];
+    size_t n = 0;
+
+    for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+        for (size_t k = 0; k < (rows[i].all ? ARRAY_SIZE(kinds) : 1); k++, n++) {
+            snprintf(names[n], sizeof(names[n]), "%s (%s)", rows[i].name, kinds[k].name);
+            tests[n] = (struct CMUnitTest){ names[n], rows[i].f, fresh, check, &kinds[k] };
+        }
+    }
+    return _cmocka_run_group_tests("topology", tests, n, platform_setup, NULL);
+}
