@@ -17,6 +17,7 @@ enum {
     ACS_REQUESTS = 1 << 2, /* requests to peers go up, to the IOMMU */
     ACS_RESULTS = 1 << 3,
     ACS_FORWARD = 1 << 4,
+    ACS_DIRECT = 1 << 6, /* requests that say they are translated go to peers */
 };
 
 enum port {
@@ -34,47 +35,92 @@ static enum port kind_of(rid_t rid)
     return at ? (enum port)(pci_config_read(rid, at + PCIE_FLAGS, 2) >> 4 & 15) : CONVENTIONAL;
 }
 
-/* Turn it on. What the capability does not offer is hard-wired that way, or not needed there. */
+/* Also a bridge without a PCIe capability. */
+static bool is_conventional(rid_t rid)
+{
+    enum port kind = kind_of(rid);
+
+    return kind == TO_PCI || kind == TO_PCIE || kind == CONVENTIONAL;
+}
+
+/* Turn it on. What the capability does not offer is hard-wired that way, or not needed there.
+ * Nothing goes to a peer on the word of a device that it is translated. */
 static bool acs_on(rid_t rid, uint32_t wanted)
 {
     unsigned at = pci_extended_capability(rid, EXT_ACS);
     if (!at)
         return false;
     wanted &= pci_config_read(rid, at + ACS_CAP, 2);
-    uint32_t control = pci_config_read(rid, at + ACS_CTL, 2);
+    uint32_t control = pci_config_read(rid, at + ACS_CTL, 2) & ~(uint32_t)ACS_DIRECT;
     pci_config_write(rid, at + ACS_CTL, 2, control | wanted);
-    return (pci_config_read(rid, at + ACS_CTL, 2) & wanted) == wanted;
+    return (pci_config_read(rid, at + ACS_CTL, 2) & (wanted | ACS_DIRECT)) == wanted;
 }
 
-static bool many_functions(rid_t rid)
+/* Does all that comes in at this function go up, if it is not @alone in its package? A port has
+ * more behind it than a link to the IOMMU in any case. */
+static bool isolates(rid_t rid, bool alone)
 {
-    return pci_config_read(rid & ~7u, PCI_HEADER_TYPE, 1) & 0x80;
+    enum port kind = kind_of(rid);
+    uint32_t wanted = ACS_REQUESTS | ACS_RESULTS;
+
+    if (kind == ROOT_PORT || kind == DOWNSTREAM)
+        wanted |= ACS_SOURCE | ACS_FORWARD;
+    else if (alone)
+        return true;
+    else if (kind == UPSTREAM)
+        wanted |= ACS_FORWARD;
+    return acs_on(rid, wanted);
 }
 
-/* Does what is below this bridge reach anything else through the IOMMU alone? */
-static bool bridge_isolates(rid_t rid, enum port kind)
+/* Functions that may reach each other without anything between them: those of one device, or all
+ * ports of a switch. */
+struct package {
+    rid_t first;
+    unsigned n;
+};
+
+/* Below a port there is one device, whatever its numbers (ARI, virtual functions), or the inside of
+ * a switch. */
+static struct package package_of(rid_t rid, bool below_port)
 {
-    if (kind == UPSTREAM) /* one link up: the ports below decide */
-        return !many_functions(rid) || acs_on(rid, ACS_REQUESTS | ACS_RESULTS | ACS_FORWARD);
-    return acs_on(rid, ACS_SOURCE | ACS_REQUESTS | ACS_RESULTS | ACS_FORWARD);
+    if (below_port)
+        return (struct package){ rid & 0xff00, 256 };
+    if (pci_config_read(rid & ~7u, PCI_HEADER_TYPE, 1) & 0x80)
+        return (struct package){ rid & 0xfff8, 8 };
+    return (struct package){ rid, 1 };
+}
+
+/* One that does not isolate reaches all the others, also those that do. */
+static bool all_isolate(struct package p)
+{
+    unsigned present = 0;
+    bool all = true;
+
+    for (unsigned i = 0; i < p.n; i++)
+        present += pci_present((rid_t)(p.first + i));
+    for (unsigned i = 0; i < p.n; i++) {
+        rid_t rid = (rid_t)(p.first + i);
+        if (pci_present(rid) && !isolates(rid, present == 1))
+            all = false;
+    }
+    return all;
 }
 
 struct pci_group pci_group(rid_t rid)
 {
-    rid_t bridge[PCI_PATH_MAX];
-    unsigned n = pci_path(rid, bridge);
+    rid_t way[PCI_PATH_MAX + 1];
+    unsigned n = pci_path(rid, way);
     struct pci_group group = { .id = rid };
     bool apart = true;
 
-    if (many_functions(rid) && !acs_on(rid, ACS_REQUESTS | ACS_RESULTS))
-        group.id = rid & ~7u;
-    /* The bridge nearest to the root that does not isolate holds all below it together. */
-    for (unsigned i = 0; i < n; i++) {
-        enum port kind = kind_of(bridge[i]);
-        bool conventional = kind == TO_PCI || kind == TO_PCIE || kind == CONVENTIONAL;
+    way[n] = rid;
+    /* What nearest to the root does not isolate holds all below it together. */
+    for (unsigned i = 0; i <= n; i++) {
+        struct package package = package_of(way[i], i > 0);
+        bool conventional = i < n && is_conventional(way[i]);
         group.aliased = group.aliased || conventional;
-        if (apart && (conventional || !bridge_isolates(bridge[i], kind))) {
-            group.id = bridge[i];
+        if (apart && (conventional || !all_isolate(package))) {
+            group.id = conventional ? way[i] : i > 0 ? way[i - 1] : package.first;
             apart = false;
         }
     }

@@ -13,7 +13,8 @@ struct pci_group {
     bool aliased; /* requests carry the requester id of a bridge, not the function's */
 };
 
-/* Turns on, in the ports above the function and in itself, what keeps it apart (ACS). Boot. */
+/* Turns on, in the ports above the function, in those beside them and in itself, what keeps it
+ * apart (ACS). Boot. */
 struct pci_group pci_group(rid_t rid);
 
 #endif

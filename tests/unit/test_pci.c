@@ -214,8 +214,8 @@ static void ports_keep_apart_only_with_acs(void **state)
     assert_int_equal(pci_config_read(pci_rid(3, 1, 0), 0x106, 2), 0x1d); /* it was turned on */
     acs(3, 0x1d, 0x19); /* requests to peers cannot be sent up */
     platform_put(function[3].config, 0x106, 2, 0);
-    assert_int_equal(pci_group(two).id, pci_rid(3, 1, 0));
-    assert_int_equal(pci_group(one).id, one);
+    assert_int_equal(pci_group(two).id, pci_rid(2, 0, 0));
+    assert_int_equal(pci_group(one).id, pci_rid(2, 0, 0)); /* its port keeps nobody from it */
     acs(3, 0x11, 0x11); /* not offered: no requests to peers at all */
     assert_int_equal(pci_group(two).id, two);
     platform_put(function[0].config, 0x100, 4, 0); /* the root port has none: all below it is one */
@@ -233,8 +233,51 @@ static void functions_of_one_device(void **state)
     assert_int_equal(pci_group(pci_rid(0, 4, 0)).id, pci_rid(0, 4, 0));
     function[0].config[PCI_HEADER_TYPE] = 0x80;
     assert_int_equal(pci_group(pci_rid(0, 3, 1)).id, pci_rid(0, 3, 0));
-    acs(1, 0x0c, 0x0c);
+    acs(1, 0x0c, 0x0c); /* the other one still reaches it */
+    assert_int_equal(pci_group(pci_rid(0, 3, 1)).id, pci_rid(0, 3, 0));
+    acs(0, 0x0c, 0x0c);
     assert_int_equal(pci_group(pci_rid(0, 3, 1)).id, pci_rid(0, 3, 1));
+    assert_int_equal(pci_group(pci_rid(0, 3, 0)).id, pci_rid(0, 3, 0));
+}
+
+/* Root ports that are functions of one device, and a device with functions beyond the eighth. */
+static void ports_and_functions_of_one_package(void **state)
+{
+    rid_t one = pci_rid(4, 0, 0), two = pci_rid(5, 0, 0), far = pci_rid(5, 2, 3);
+    (void)state;
+    port(0, pci_rid(0, 28, 0), 4, 4, 4);
+    port(1, pci_rid(0, 28, 4), 4, 5, 5);
+    endpoint(2, one);
+    endpoint(3, two);
+    function[0].config[PCI_HEADER_TYPE] = 0x81;
+    assert_int_equal(pci_group(one).id, pci_rid(0, 28, 0));
+    assert_int_equal(pci_group(two).id, pci_rid(0, 28, 0));
+    acs(0, 0x1d, 0x1d);
+    assert_int_equal(pci_group(one).id, pci_rid(0, 28, 0));
+    acs(1, 0x1d, 0x1d);
+    assert_int_equal(pci_group(one).id, one);
+    assert_int_equal(pci_group(two).id, two);
+    endpoint(4, far); /* another function of that device, as ARI numbers it */
+    assert_int_equal(pci_group(two).id, pci_group(far).id);
+    acs(3, 0x0c, 0x0c);
+    acs(4, 0x0c, 0x0c);
+    assert_int_equal(pci_group(two).id, two);
+    assert_int_equal(pci_group(far).id, far);
+}
+
+/* A device that calls its requests translated does not get to its peers by that. */
+static void nothing_goes_to_peers_directly(void **state)
+{
+    (void)state;
+    port(0, pci_rid(0, 2, 0), 4, 2, 2);
+    endpoint(1, pci_rid(2, 0, 0));
+    acs(0, 0x5d, 0x5d);
+    platform_put(function[0].config, 0x106, 2, 0x40); /* as firmware left it */
+    assert_int_equal(pci_group(pci_rid(2, 0, 0)).id, pci_rid(2, 0, 0));
+    assert_int_equal(pci_config_read(pci_rid(0, 2, 0), 0x106, 2), 0x1d);
+    acs(0, 0x5d, 0x1d); /* that cannot be turned off */
+    platform_put(function[0].config, 0x106, 2, 0x40);
+    assert_int_equal(pci_group(pci_rid(2, 0, 0)).id, pci_rid(0, 2, 0));
 }
 
 static void conventional_buses_hide_who_asks(void **state)
@@ -261,6 +304,8 @@ int main(void)
         platform_test(paths_lead_through_bridges),
         platform_test(ports_keep_apart_only_with_acs),
         platform_test(functions_of_one_device),
+        platform_test(ports_and_functions_of_one_package),
+        platform_test(nothing_goes_to_peers_directly),
         platform_test(conventional_buses_hide_who_asks),
     };
     return cmocka_run_group_tests(tests, platform_setup, platform_check);

@@ -244,6 +244,13 @@ static void wrong_functions_are_refused(void **state)
     end_vm(&other);
 }
 
+static void offer_acs(struct platform_pci *f)
+{
+    platform_put(f->config, 0x100, 4, 0x0001000d);
+    platform_put(f->config, 0x104, 2, 0x0c);
+    platform_put(f->writable, 0x106, 2, 0x0c);
+}
+
 /* Two functions of one device without ACS can reach each other past the IOMMU: one owner. */
 static void a_group_has_one_owner(void **state)
 {
@@ -259,9 +266,9 @@ static void a_group_has_one_owner(void **state)
     other_config = (struct boot_vm){ .npci = 1, .pci = { { 0x21, 41 } } };
     assert_int_equal(vpci_create(&other, &other_config), HV_EEXIST);
     assert_true(platform_logged("line 41: function 00:04.1 cannot be kept apart from 00:04.0"));
-    platform_put(twin.config, 0x100, 4, 0x0001000d); /* ACS */
-    platform_put(twin.config, 0x104, 2, 0x0c);
-    platform_put(twin.writable, 0x106, 2, 0x0c);
+    offer_acs(&twin); /* which does not keep its twin from it */
+    assert_int_equal(vpci_create(&other, &other_config), HV_EEXIST);
+    offer_acs(&function[0]);
     other_config = (struct boot_vm){ .npci = 1, .pci = { { 0x21, 41 } } };
     assert_int_equal(vpci_create(&other, &other_config), HV_OK);
     end_vm(&other);
