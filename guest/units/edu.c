@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* QEMU's edu: a page of memory of its own and a DMA engine with 28 address bits. It tells no
- * errors. */
+ * errors. MSI. */
 #include "guest/lib/pci.h"
 #include "guest/units/source.h"
 
+enum { RAISE = 0x60 / 4, ACKNOWLEDGE = 0x64 / 4 }; /* dwords */
 enum { FROM = 0x80 / 8, TO = 0x88 / 8, BYTES = 0x90 / 8, COMMAND = 0x98 / 8 };
 enum { START = 1, TO_MEMORY = 2, OWN = 0x40000, PAGE_BYTES = 4096 };
 
@@ -39,4 +40,19 @@ static bool give(uint64_t address)
     return transfer(OWN, address, TO_MEMORY);
 }
 
-const struct source edu = { "edu", 0x11e81234, open, take, give, false };
+static bool raise(void)
+{
+    volatile uint32_t *word = (volatile uint32_t *)bar;
+
+    word[ACKNOWLEDGE] = ~0u;
+    word[RAISE] = 1;
+    return true;
+}
+
+const struct source edu = { .name = "edu",
+                            .id = 0x11e81234,
+                            .open = open,
+                            .take = take,
+                            .give = give,
+                            .messages = MSI,
+                            .raise = raise };

@@ -13,13 +13,13 @@
 #include "guest/lib/rings.h"
 #include "guest/lib/runtime.h"
 #include "guest/lib/sluice.h"
-#include "guest/units/source.h"
+#include "guest/units/units.h"
 
-#define VECTOR 0x60
-#define IOVA   0x5500000ull /* below 28 bits, not in the VM's memory */
+#define IOVA 0x5500000ull /* below 28 bits, not in the VM's memory */
 
-static const struct source *const sources[] = { &edu, &testdev, &nvme, &rng };
-static struct event_ring ring;
+static const struct source *const sources[] = { &edu, &testdev, &nvme, &rng, &e1000e };
+struct event_ring ring;
+struct tested dev;
 static unsigned failures;
 
 bool wait_for(bool (*done)(void), uint64_t us)
@@ -34,13 +34,7 @@ bool wait_for(bool (*done)(void), uint64_t us)
     return true;
 }
 
-static struct {
-    const struct source *source;
-    struct hc_device_info info;
-    uint8_t *from, *to;
-} dev;
-
-static void result(const char *step, bool good, const char *why)
+void result(const char *step, bool good, const char *why)
 {
     failures += !good;
     print("@test %s_%s %s%s\n", dev.source->name, step, good ? "ok" : "FAILED ", good ? "" : why);
@@ -53,7 +47,7 @@ static struct hc_event fault;
 static bool blocked_is_meant;
 static uint64_t page_meant;
 
-static void forget_faults(void)
+void forget_faults(void)
 {
     struct hc_event e;
 
@@ -102,7 +96,7 @@ static void refused(const char *step, uint64_t address, bool blocked)
     page_meant = address;
     fill(dev.to, 77);
     forget_faults();
-    if (blocked && dev.source->queues)
+    if (blocked && dev.source->page)
         (void)dev.source->open(dev.info.rid);
     (void)dev.source->give(address);
     bool told = wait_for(fault_came, 1000000), kept = untouched(dev.to, 77);
@@ -125,7 +119,7 @@ static void moves(const char *step, uint64_t from, uint64_t to, uint64_t seed)
     result(step, done && same, done ? "data differs" : "the device reports an error");
 }
 
-static bool attach(enum hc_domain domain, uint64_t root)
+bool attach(enum hc_domain domain, uint64_t root)
 {
     return sluice_attach(dev.info.device, HC_PASID_NONE, domain, root, 0) == HV_OK;
 }
@@ -143,19 +137,21 @@ static bool ioas_map(uint64_t ioas, uint64_t iova, const void *page)
     return sluice_call_struct(HC_IOAS_MAP, &map, NULL) == HV_OK;
 }
 
-/* An IOAS: the device sees the two pages elsewhere, and nothing else. Devices whose queues are in
- * memory would need those mapped as well: the others do. */
+/* An IOAS: the device sees the two pages elsewhere, its queues where they are, and nothing else. */
 static void paging(void)
 {
     struct hc_ioas_create create = { .size = sizeof(create) };
     struct hc_ioas_unmap unmap = { .size = sizeof(unmap), .iova = IOVA + PAGE, .bytes = PAGE };
+    void *page;
     uint64_t ioas = 0;
 
-    if (!dev.source->take || dev.source->queues)
+    if (dev.source->past)
         return;
     bool good = sluice_call_struct(HC_IOAS_CREATE, &create, &ioas) == HV_OK &&
-                ioas_map(ioas, IOVA, dev.from) && ioas_map(ioas, IOVA + PAGE, dev.to) &&
-                attach(HC_DOMAIN_PAGING, ioas);
+                ioas_map(ioas, IOVA, dev.from) && ioas_map(ioas, IOVA + PAGE, dev.to);
+    for (unsigned i = 0; dev.source->page && (page = dev.source->page(i)); i++)
+        good &= ioas_map(ioas, (uint64_t)page, page);
+    good &= attach(HC_DOMAIN_PAGING, ioas);
     result("paging_attach", good, "refused");
     moves("paging", IOVA, IOVA + PAGE, 5);
     refused("paging_own_memory_not_mapped", (uint64_t)dev.to, false);
@@ -210,6 +206,7 @@ static void test_device(void)
     paging();
     result("identity_back", attach(HC_DOMAIN_IDENTITY, 0), "refused");
     moves("identity_at_the_end", (uint64_t)dev.from, (uint64_t)dev.to, 6);
+    messages();
     result("block_at_the_end", attach(HC_DOMAIN_BLOCKED, 0), "refused");
     dev.source->open(dev.info.rid);
 }
@@ -224,7 +221,8 @@ static const struct source *source_of(uint32_t rid)
 
 int guest_main(void)
 {
-    interrupts_init();
+    if (option_text("watch"))
+        return watch();
     if (event_ring_open(&ring, 256, VECTOR, 0) != HV_OK)
         fail("no event ring\n");
     for (uint32_t i = 0; sluice_device_info(i, &dev.info) == HV_OK; i++) {

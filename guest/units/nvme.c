@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* An NVMe disk with one pair of IO queues, polled: identify, write a page, read it back. */
+/* An NVMe disk with one pair of IO queues, polled: identify, write a page, read it back. Each
+ * completion raises entry 0 of MSI-X, if that is on. */
 #include <string.h>
 
 #include "guest/lib/pci.h"
@@ -15,6 +16,7 @@ enum { /* registers, in dwords */
        DOORBELLS = 0x1000 / 4,
        ENTRIES = 16,
        BLOCK = 512,
+       ENTRY = 0, /* of MSI-X */
 };
 enum { CREATE_SQ = 1, CREATE_CQ = 5, IDENTIFY = 6, WRITE = 1, READ = 2 };
 
@@ -34,7 +36,9 @@ static struct queue {
     unsigned tail, head, phase;
 } queue[2];
 static volatile uint32_t *bar;
+static uint8_t *page; /* for identify, and for IO that nobody looks at */
 static unsigned ready_wanted, waiting;
+static bool can_transfer;
 
 static bool ready(void)
 {
@@ -87,10 +91,13 @@ static void queue_fresh(struct queue *q)
 static bool open(uint32_t rid)
 {
     bar = (volatile uint32_t *)pci_enable_bar(rid, 0);
+    can_transfer = false;
     if (!enable(false))
         return false;
     queue_fresh(&queue[0]);
     queue_fresh(&queue[1]);
+    if (!page)
+        page = pages_new(1);
     bar[AQA] = (ENTRIES - 1) << 16 | (ENTRIES - 1);
     bar[ASQ] = (uint32_t)(uint64_t)queue[0].sq;
     bar[ASQ + 1] = 0;
@@ -102,23 +109,19 @@ static bool open(uint32_t rid)
 /* The controller's model is "QEMU NVMe Ctrl"; then the IO queues. False while DMA is refused. */
 static bool set_up(void)
 {
-    static bool done;
-    static uint8_t *page;
-
-    if (!page)
-        page = pages_new(1);
     memset(page, 0, 4096);
     struct command identify = { .opcode_id = IDENTIFY, .data = { (uint64_t)page }, .args = { 1 } };
     if (!run(0, &identify))
         return false;
-    done = !memcmp(page + 24, "QEMU NVMe", 9);
+    if (memcmp(page + 24, "QEMU NVMe", 9))
+        return false;
     struct command cq = { .opcode_id = CREATE_CQ,
                           .data = { (uint64_t)queue[1].cq },
-                          .args = { (ENTRIES - 1) << 16 | 1, 1 } };
+                          .args = { (ENTRIES - 1) << 16 | 1, ENTRY << 16 | 3 } };
     struct command sq = { .opcode_id = CREATE_SQ,
                           .data = { (uint64_t)queue[1].sq },
                           .args = { (ENTRIES - 1) << 16 | 1, 1 << 16 | 1 } };
-    return done && run(0, &cq) && run(0, &sq);
+    return run(0, &cq) && run(0, &sq);
 }
 
 static bool transfer(unsigned opcode, uint64_t address)
@@ -126,9 +129,8 @@ static bool transfer(unsigned opcode, uint64_t address)
     struct command c = {
         .opcode_id = opcode, .namespace = 1, .data = { address }, .args = { 8, 0, 4096 / BLOCK - 1 }
     }; /* 8 blocks from block 8 on */
-    if (queue[1].tail == 0 && queue[1].head == 0 && !set_up())
-        return false;
-    return run(1, &c);
+    can_transfer = can_transfer || set_up();
+    return can_transfer && run(1, &c);
 }
 
 static bool take(uint64_t address)
@@ -141,4 +143,25 @@ static bool give(uint64_t address)
     return transfer(READ, address);
 }
 
-const struct source nvme = { "nvme", 0x00101b36, open, take, give, true };
+static bool raise(void)
+{
+    return give((uint64_t)page);
+}
+
+static void *used_page(unsigned n)
+{
+    void *const all[] = { queue[0].sq, (void *)queue[0].cq, queue[1].sq, (void *)queue[1].cq,
+                          page };
+
+    return n < sizeof(all) / sizeof(*all) ? all[n] : NULL;
+}
+
+const struct source nvme = { .name = "nvme",
+                             .id = 0x00101b36,
+                             .open = open,
+                             .take = take,
+                             .give = give,
+                             .page = used_page,
+                             .messages = MSIX,
+                             .raise = raise,
+                             .entry = ENTRY };

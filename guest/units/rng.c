@@ -2,7 +2,7 @@
 /*
  * virtio-rng behind the IOMMU, with ATS: gives a page of random bytes. VIRTIO 1.2, split queue.
  * Sluice does not show the vendor capabilities that tell where the registers are; QEMU has them in
- * BAR 4, at 0 the common ones, at 0x3000 the doorbells.
+ * BAR 4, at 0 the common ones, at 0x3000 the doorbells. Its queue has entry 1 of MSI-X.
  */
 #include <string.h>
 
@@ -16,7 +16,8 @@ enum {
     DRIVER = 2,
     DRIVER_OK = 4,
     FEATURES_OK = 8,
-    DOORBELL = 0x3000
+    DOORBELL = 0x3000,
+    ENTRY = 1
 };
 
 struct common { /* 4.1.4.3 */
@@ -34,6 +35,7 @@ static struct {
     uint16_t flags, next;
 } *desc;
 static volatile uint16_t *avail, *used; /* flags, index, ring */
+static void *sink;
 
 static bool reset_done(void)
 {
@@ -71,6 +73,7 @@ static bool open(uint32_t rid)
         desc = pages_new(1);
         avail = pages_new(1);
         used = pages_new(1);
+        sink = pages_new(1);
     }
     memset((void *)avail, 0, 4096);
     memset((void *)used, 0, 4096);
@@ -79,6 +82,7 @@ static bool open(uint32_t rid)
     place(common->desc, desc);
     place(common->driver, avail);
     place(common->device, used);
+    common->queue_msix = ENTRY;
     common->queue_enable = 1;
     common->status = ACKNOWLEDGE | DRIVER | FEATURES_OK | DRIVER_OK;
     return true;
@@ -97,4 +101,23 @@ static bool give(uint64_t address)
     return wait_for(answered, 500000);
 }
 
-const struct source rng = { "virtio-rng", 0x10441af4, open, NULL, give, true };
+static bool raise(void)
+{
+    return give((uint64_t)sink);
+}
+
+static void *used_page(unsigned n)
+{
+    void *const all[] = { desc, (void *)avail, (void *)used, sink };
+
+    return n < sizeof(all) / sizeof(*all) ? all[n] : NULL;
+}
+
+const struct source rng = { .name = "virtio-rng",
+                            .id = 0x10441af4,
+                            .open = open,
+                            .give = give,
+                            .page = used_page,
+                            .messages = MSIX,
+                            .raise = raise,
+                            .entry = ENTRY };

@@ -19,10 +19,20 @@ struct source {
     bool (*take)(uint64_t address);
     /* The device writes what it took last, or something of its own, to the page at @address. */
     bool (*give)(uint64_t address);
-    bool queues; /* without DMA it cannot even be told what to do */
+    /* Pages of ours that it uses besides, the @n-th: queues. Without them it cannot even be told
+     * what to do. NULL: no more; or there are none at all. */
+    void *(*page)(unsigned n);
+    enum message { NO_MESSAGES, MSI, MSIX } messages;
+    /* Do what it raises one interrupt for: MSI, or entry @entry of its MSI-X table. */
+    bool (*raise)(void);
+    unsigned entry, repeats; /* it may come so often again */
+    bool past; /* what it reads back takes a way past the unit, and is only right for IDENTITY */
 };
 
-extern const struct source edu, testdev, nvme, rng;
+extern const struct source edu, testdev, nvme, rng, e1000e;
+
+/* One word of DMA by iommu-testdev, as an interrupt message is one. */
+void testdev_write_word(uint64_t address);
 
 /* Wait up to @us for @done. */
 bool wait_for(bool (*done)(void), uint64_t us);

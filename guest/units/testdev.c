@@ -27,7 +27,7 @@ static bool open(uint32_t rid)
     return option("host", 0) != 0;
 }
 
-static bool give(uint64_t address)
+static void write(uint64_t address, uint32_t bytes)
 {
     uint64_t host = option("host", 0) + address;
 
@@ -35,11 +35,23 @@ static bool give(uint64_t address)
     bar[HIGH] = (uint32_t)(address >> 32);
     bar[BACK_LOW] = (uint32_t)host;
     bar[BACK_HIGH] = (uint32_t)(host >> 32);
-    bar[BYTES] = 4096;
+    bar[BYTES] = bytes;
     bar[ATTRIBUTES] = 0;
     bar[ARM] = 1;
     (void)bar[TRIGGER];
+}
+
+static bool give(uint64_t address)
+{
+    write(address, 4096);
     return bar[RESULT] == 0;
 }
 
-const struct source testdev = { "iommu-testdev", 0x00051b36, open, NULL, give, false };
+void testdev_write_word(uint64_t address)
+{
+    write(address, 4);
+}
+
+const struct source testdev = {
+    .name = "iommu-testdev", .id = 0x00051b36, .open = open, .give = give, .past = true
+};

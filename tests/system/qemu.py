@@ -41,7 +41,7 @@ class Machine:
     cpu: str = CPU
     icount: bool = False          # exact instruction counts; the devices then finish at once (--sync)
     timeout: float = 60           # seconds, hard
-    until: str = None             # end the run when a line of the console holds this
+    until: object = None          # end the run when a line of the console holds this; or a function of it
     server: list = field(default_factory=list)  # further options of device-server
     qemu: list = field(default_factory=list)    # further options of QEMU
     on_line: object = None        # called with each line of the serial console as it comes
@@ -180,7 +180,7 @@ def _collect(machine, m, result):
         result.lines.append(line)
         if m.on_line:
             m.on_line(line)
-        if m.until and m.until in line:
+        if m.until and (m.until(line) if callable(m.until) else m.until in line):
             machine.terminate()
 
 
