@@ -353,6 +353,31 @@ static void a_dead_unit_keeps_its_entry(void **state)
     stop();
 }
 
+/* Silenced while the unit did not answer: the entry looks absent, but may be cached. */
+static void what_was_not_confirmed_is_not_taken_for_gone(void **state)
+{
+    (void)state;
+    start(NULL);
+    struct iommu_irq irq = mapped(&a, &target);
+    bed.dead = true;
+    assert_int_equal(iommu_vtd.irq_map(&a, &irq, NULL), HV_ETIMEDOUT);
+    assert_int_equal(iommu_vtd.irq_unmap(&a, &irq), HV_ETIMEDOUT);
+    bed.dead = false;
+    vtd_model_mmio_write(bed.model[0], 0x88, 8, a.unit->queue.tail % QUEUE_ENTRIES * 32);
+    irq = mapped(&a, &target);
+    bed.dead = true;
+    assert_int_equal(iommu_vtd.irq_map(&a, &irq, NULL), HV_ETIMEDOUT);
+    bed.dead = false;
+    vtd_model_mmio_write(bed.model[0], 0x88, 8, a.unit->queue.tail % QUEUE_ENTRIES * 32);
+    uint64_t tail = bed.tail_writes;
+    assert_int_equal(iommu_vtd.irq_map(&a, &irq, &target), HV_OK);
+    assert_int_equal(bed.tail_writes, tail + 1); /* made known, as it was not before */
+    assert_int_equal(send(BED_A, &irq), 0);
+    arrived(&target);
+    unmapped(&a, &irq);
+    stop();
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -368,6 +393,7 @@ int main(void)
         bed_test(without_extended_ids),
         bed_test(other_kinds_of_units),
         bed_test(a_dead_unit_keeps_its_entry),
+        bed_test(what_was_not_confirmed_is_not_taken_for_gone),
     };
 
     return cmocka_run_group_tests(tests, platform_setup, NULL);

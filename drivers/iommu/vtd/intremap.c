@@ -12,6 +12,7 @@
 enum : uint64_t {
     IRTE_PRESENT = 1u << 0,
     IRTE_NO_FAULT = 1u << 1,   /* FPD, honoured also while not present */
+    IRTE_KEPT = 1u << 8,       /* for software: a former one may still be cached */
     IRTE_SOURCE_ID = 1u << 18, /* of the upper half: SVT = 1, SQ = 0: all of SID must match */
     ENTRY_BYTES = 16,
     ENTRIES_MAX = 1u << 16,
@@ -111,13 +112,16 @@ static uint32_t message_of(uint32_t index)
 static enum hv_status publish(struct iommu_unit *unit, uint32_t index, uint64_t lo, uint64_t hi)
 {
     uint64_t *entry = unit->interrupts.table + 2 * index;
-    bool was_present = entry[0] & IRTE_PRESENT;
+    bool cached = unit->hw.caching_mode || entry[0] & (IRTE_PRESENT | IRTE_KEPT);
     store128(entry, lo, hi);
     vtd_unit_flush(unit, entry, ENTRY_BYTES);
-    if (!was_present && !unit->hw.caching_mode)
+    if (!cached)
         return HV_OK;
     struct vtd_inval_args args = { .unit = unit, .interrupt = (uint16_t)index };
-    return vtd_inval_run(VTD_INTERRUPT_CHANGED, &args, false);
+    enum hv_status status = vtd_inval_run(VTD_INTERRUPT_CHANGED, &args, false);
+    if (status)
+        store64(entry, lo | IRTE_KEPT);
+    return status;
 }
 
 /* Fixed delivery, edge, physical destination: with EIME an x2APIC id, else 8 bits of it (9.9). */
