@@ -179,7 +179,8 @@ struct iommu_ops {
     /* No target may use it any more. HV_ETIMEDOUT, HV_EIO: hardware may still walk the table, which
      * is to be kept. */
     enum hv_status (*stage2_destroy)(struct iommu_stage2 *stage2);
-    /* Mappings of a second stage were removed or narrowed: nothing stale is left on return. */
+    /* Mappings of a second stage were removed or narrowed: nothing stale is left on return. No
+     * device that it is attached to is removed meanwhile. */
     enum hv_status (*stage2_changed)(struct iommu_stage2 *stage2, gpaddr_t base, uint64_t bytes);
 
     /* Replace what (dev, pasid) translates through. Checks target against unit and device:

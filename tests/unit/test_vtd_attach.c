@@ -4,6 +4,8 @@
 
 #include <string.h>
 
+#include "drivers/iommu/vtd/unit.h"
+
 static struct iommu_device a, b;
 static struct pt pt, pt2;
 static struct iommu_stage2 s2, other;
@@ -412,6 +414,40 @@ static void without_global_invalidation(void **state)
     first_stage_changes_are_seen(state);
 }
 
+static unsigned told, told_under_lock;
+
+static void note_lock(void)
+{
+    const struct lock *l = &a.unit->devices_lock;
+    told++;
+    told_under_lock += atomic_load(&l->next) != atomic_load(&l->owner);
+}
+
+/* More PASIDs than the ring has room for, each with a message of its own: nobody else waits for
+ * that. */
+static void many_messages_hold_nobody_up(void **state)
+{
+    enum { MANY = 3000 };
+    uint64_t value;
+    (void)state;
+    bed.ats_capability = 0x0020;
+    start();
+    for (uint32_t pasid = 1; pasid <= MANY; pasid++)
+        assert_int_equal(attach(&a, pasid, bed_second(&s2)), HV_OK);
+    assert_true(bed_ats_read(BED_A, MANY, 0x40000, &value));
+    struct pt_freed freed = { 0 };
+    assert_int_equal(pt_unmap(&pt, PTADDR(0x40000), PAGE_SIZE, &freed), HV_OK);
+    told = told_under_lock = 0;
+    bed.on_tlb = note_lock;
+    assert_int_equal(iommu_vtd.stage2_changed(&s2, GPADDR(0x40000), PAGE_SIZE), HV_OK);
+    bed.on_tlb = NULL;
+    pt_release(&pt, &freed);
+    assert_int_equal(told, MANY);
+    assert_int_equal(told_under_lock, 0);
+    assert_false(bed_ats_read(BED_A, MANY, 0x40000, &value));
+    stop();
+}
+
 /* Functions that break the rules of configuration space get less, or nothing. */
 static void odd_functions(void **state)
 {
@@ -580,23 +616,15 @@ static void many_pasids(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        bed_test(all_is_blocked_at_start),
-        bed_test(no_device_raises_a_vector),
-        bed_test(second_stage_on_rid_and_pasid),
-        bed_test(nested_on_rid_and_pasid),
-        bed_test(every_replacement_is_clean),
-        bed_test(no_store_shows_half_an_entry),
-        bed_test(what_does_not_fit_is_refused),
-        bed_test(a_plain_function_has_its_rid_only),
-        bed_test(first_stage_changes_are_seen),
-        bed_test(second_stage_changes_are_seen),
-        bed_test(removal_leaves_nothing),
-        bed_test(without_global_invalidation),
-        bed_test(odd_functions),
-        bed_test(page_requests_that_never_stop),
-        bed_test(domain_ids_are_reused_clean),
-        bed_test(out_of_memory_changes_nothing),
-        bed_test(many_pasids),
+        bed_test(all_is_blocked_at_start),       bed_test(no_device_raises_a_vector),
+        bed_test(second_stage_on_rid_and_pasid), bed_test(nested_on_rid_and_pasid),
+        bed_test(every_replacement_is_clean),    bed_test(no_store_shows_half_an_entry),
+        bed_test(what_does_not_fit_is_refused),  bed_test(a_plain_function_has_its_rid_only),
+        bed_test(first_stage_changes_are_seen),  bed_test(second_stage_changes_are_seen),
+        bed_test(removal_leaves_nothing),        bed_test(without_global_invalidation),
+        bed_test(many_messages_hold_nobody_up),  bed_test(odd_functions),
+        bed_test(page_requests_that_never_stop), bed_test(domain_ids_are_reused_clean),
+        bed_test(out_of_memory_changes_nothing), bed_test(many_pasids),
     };
     return cmocka_run_group_tests(tests, platform_setup, NULL);
 }

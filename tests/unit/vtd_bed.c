@@ -113,6 +113,8 @@ static bool bus_devtlb(void *ctx, uint16_t rid, int32_t pasid, bool global, uint
         return false;
     }
     assert_true(!global || bed.ats_capability & 0x40);
+    if (bed.on_tlb)
+        bed.on_tlb();
     bed.tlb_address[bed.tlb_invalidations % 8] = address;
     bed.tlb_size[bed.tlb_invalidations++ % 8] = size;
     for (unsigned i = 0; i < 1024; i++) {

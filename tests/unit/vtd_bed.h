@@ -43,6 +43,7 @@ struct bed {
     unsigned tlb_invalidations, interrupts;
     unsigned unanswered;                  /* invalidations that silent devices got */
     uint64_t tlb_address[8], tlb_size[8]; /* the last ones, modulo 8 */
+    void (*on_tlb)(void);                 /* a device TLB has been told */
     void (*on_response)(void);            /* the device has been answered */
     bool watch;                           /* after each register write, see whether DMA passes */
     unsigned leaks, message_leaks;        /* DMA; interrupts in compatibility format */

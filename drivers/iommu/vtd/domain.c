@@ -89,11 +89,23 @@ enum hv_status vtd_stage2_destroy(struct iommu_stage2 *s)
     return status;
 }
 
+/* One message for each PASID of a device that uses the second stage; a device may have a million.
+ */
+static enum hv_status each_pasid(struct vtd_device *v, uint32_t id, enum vtd_change change,
+                                 struct vtd_inval_args args, uint64_t *first)
+{
+    enum hv_status status = HV_OK;
+    args.device = v;
+    for (args.pasid = 1; !status && vtd_pasid_next(v, id, &args.pasid); args.pasid++)
+        status = vtd_inval_put(change, &args, first);
+    return status;
+}
+
 /* One device under a changed second stage: its own id for a nested RID, then its TLB. What a nested
  * PASID has cached is found under addresses of the guest's first stage, which we do not know: all.
- */
+ * @each: what is left to be put for each of its PASIDs. Lock: devices_lock. */
 static enum hv_status device_changed(struct vtd_device *v, uint32_t id, struct vtd_inval_args args,
-                                     uint64_t *first)
+                                     uint64_t *first, enum vtd_change *each)
 {
     const struct vtd_use *use = vtd_device_use(v, id);
     bool rid = v->rid_stage2 == id;
@@ -114,13 +126,12 @@ static enum hv_status device_changed(struct vtd_device *v, uint32_t id, struct v
         return vtd_inval_put(use->nested ? VTD_DEVICE_TLB_EVERY_ALL : VTD_DEVICE_TLB_EVERY_PAGES,
                              &args, first);
     /* A device that cannot be told "all PASIDs" gets one message for each; mostly there is one. */
-    if (use->nested + use->second_stage == 1) {
-        args.pasid = use->pasids;
-        return vtd_inval_put(use->nested ? VTD_DEVICE_TLB_ALL : VTD_DEVICE_TLB_PAGES, &args, first);
-    }
-    for (args.pasid = 1; !status && vtd_pasid_next(v, id, &args.pasid); args.pasid++)
-        status =
-            vtd_inval_put(use->nested ? VTD_DEVICE_TLB_ALL : VTD_DEVICE_TLB_PAGES, &args, first);
+    *each = use->nested ? VTD_DEVICE_TLB_ALL : VTD_DEVICE_TLB_PAGES;
+    if (use->nested + use->second_stage > 1)
+        return HV_OK;
+    args.pasid = use->pasids;
+    status = vtd_inval_put(*each, &args, first);
+    *each = VTD_NOTHING;
     return status;
 }
 
@@ -136,8 +147,15 @@ enum hv_status vtd_stage2_changed(struct iommu_stage2 *s, gpaddr_t base, uint64_
     uint64_t first = 0;
     enum hv_status status = vtd_inval_put(VTD_SECOND_STAGE_CHANGED, &args, &first);
     lock_take(&unit->devices_lock);
-    for (struct vtd_device *v = unit->devices; v && !status; v = v->next)
-        status = device_changed(v, s->id, args, &first);
+    for (struct vtd_device *v = unit->devices; v && !status; v = v->next) {
+        enum vtd_change each = VTD_NOTHING;
+        status = device_changed(v, s->id, args, &first, &each);
+        if (status || each == VTD_NOTHING)
+            continue;
+        lock_drop(&unit->devices_lock); /* others do not wait for that; it stays in the list */
+        status = each_pasid(v, s->id, each, args, &first);
+        lock_take(&unit->devices_lock);
+    }
     lock_drop(&unit->devices_lock);
     struct vtd_ticket ticket;
     if (!status)

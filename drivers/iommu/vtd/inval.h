@@ -11,6 +11,7 @@
 struct vtd_device;
 
 enum vtd_change {
+    VTD_NOTHING,
     VTD_ROOT_SET,             /* a new root table */
     VTD_CONTEXT_SET,          /* context entry present now; only if CM = 1 */
     VTD_CONTEXT_CHANGED,      /* changed or not present now; then VTD_CONTEXT_DOMAIN for each id */
