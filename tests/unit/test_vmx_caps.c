@@ -3,20 +3,17 @@
 /*
  * The VMX set-up tables against the capability MSRs of CPUs. Where the values come from:
  *
- *  skylake_x, icelake_u, broadwell, arrow_lake
- *      dumps of real machines, as Bochs keeps them in its cpudb (bochs/cpu/cpudb/intel/x.txt and
- * .cc): Core i7-7800X, which is the Skylake-SP die; Ice Lake U; Broadwell ULT; Arrow Lake.
- *  icelake_sp
- *      no dump of one was found. Pin-based, primary, secondary controls and EPT capabilities are
- * the features that QEMU's model Icelake-Server lists (target/i386/cpu.c), the rest is icelake_u's.
- *  sapphire_rapids, granite_rapids
- *      no dump of one was found. All features that QEMU's models list, as their authors at Intel
- * posted them (0x480 without revision; host address-space size, which long mode implies there).
+ *  skylake_sp, icelake_sp, sapphire_rapids, granite_rapids
+ *      dumps of real servers, by AIDA64, as InstLatX64 collects them: CPUID 50654h in a dual-socket
+ *      C621E board, 606A6h, 806F8h, A06D1h (two sockets each); every CPU of each said the same.
+ *  skylake_x, icelake_u, broadwell, tigerlake, arrow_lake
+ *      dumps of real machines that Bochs keeps in its cpudb.
  *  kvm_apicv, kvm_plain
- *      what Linux computes for a nested guest (arch/x86/kvm/vmx/nested.c,
- * nested_vmx_setup_ctls_msrs()) from skylake_x, with and without enable_apicv. cloud printed by a
- * kernel module in a nested guest of a public cloud, which does not let NMI windows exit. Only
- * 0x481 to 0x484 and 0x48b were printed; the rest is kvm_plain's.
+ *      what Linux computes for a nested guest (nested_vmx_setup_ctls_msrs()) from skylake_x, with
+ *      and without enable_apicv.
+ *  cloud
+ *      printed by a kernel module in a nested guest of a public cloud, which does not let NMI
+ *      windows exit. Only 0x481 to 0x484 and 0x48b were printed; the rest is kvm_plain's.
  */
 #include <stdio.h>
 #include <string.h>
@@ -68,45 +65,74 @@ static const struct model models[] = {
         { 0x48f, 0x037fffff00036dfb },
         { 0x490, 0x0006ffff000011fb },
         FIXED } },
+    { "skylake_sp",
+      NULL,
+      true,
+      true,
+      { { 0x480, 0x00da040000000004 },
+        { 0x485, 0x7004c1e7 },
+        { 0x48b, 0x025f7fff00000000 },
+        { 0x48c, 0x00000f0106734141 },
+        { 0x48d, 0x000000ff00000016 },
+        { 0x48e, 0xfff9fffe04006172 },
+        { 0x48f, 0x01ffffff00036dfb },
+        { 0x490, 0x0003ffff000011fb },
+        { 0x486, 0x80000021 },
+        { 0x487, 0xffffffff },
+        { 0x488, 0x2000 },
+        { 0x489, 0x7767ff },
+        { 0x3a, 0x5 } } },
     { "icelake_sp",
       NULL,
       true,
       true,
       { { 0x480, 0x00da050000000013 },
         { 0x485, 0x7004c1e7 },
-        { 0x48b, 0x00007fff00000000 },
-        { 0x48c, 0x00000f0106334041 },
+        { 0x48b, 0x4bdfffff00000000 },
+        { 0x48c, 0x00000f01067341c1 },
         { 0x48d, 0x000000ff00000016 },
         { 0x48e, 0xfff9fffe04006172 },
         { 0x48f, 0x037fffff00036dfb },
         { 0x490, 0x0006ffff000011fb },
-        FIXED } },
+        { 0x486, 0x80000021 },
+        { 0x487, 0xffffffff },
+        { 0x488, 0x2000 },
+        { 0x489, 0x777fff },
+        { 0x3a, 0x5 } } },
     { "sapphire_rapids",
       NULL,
       true,
       true,
-      { { 0x480, 0x00d8040000000000 },
-        { 0x485, 0x20000060 },
-        { 0x48b, 0x00137bff00000000 },
-        { 0x48c, 0x00000f01063340c1 },
+      { { 0x480, 0x03da050000000013 },
+        { 0x485, 0x7004c1e7 },
+        { 0x48b, 0xcfff3fff00000000 },
+        { 0x48c, 0x00010f0106f341c1 },
         { 0x48d, 0x000000ff00000016 },
-        { 0x48e, 0xfff9fffe04006172 },
-        { 0x48f, 0x007fffff00036dfb },
-        { 0x490, 0x0000f3ff000011fb },
-        FIXED } },
+        { 0x48e, 0xfffbfffe04006172 },
+        { 0x48f, 0xff7fffff00036dfb },
+        { 0x490, 0x007effff000011fb },
+        { 0x486, 0x80000021 },
+        { 0x487, 0xffffffff },
+        { 0x488, 0x2000 },
+        { 0x489, 0x3f77fff },
+        { 0x3a, 0x5 } } },
     { "granite_rapids",
       NULL,
       true,
       true,
-      { { 0x480, 0x00d8040000000000 },
-        { 0x485, 0x20000060 },
-        { 0x48b, 0x00137bff00000000 },
-        { 0x48c, 0x00000f01063340c1 },
+      { { 0x480, 0x03da050000000013 },
+        { 0x485, 0x7004c1e7 },
+        { 0x48b, 0xcfff7fff00000000 },
+        { 0x48c, 0x00010f0106f341c1 },
         { 0x48d, 0x000000ff00000016 },
-        { 0x48e, 0xfff9fffe04006172 },
-        { 0x48f, 0x007fffff00036dfb },
-        { 0x490, 0x0000f3ff000011fb },
-        FIXED } },
+        { 0x48e, 0xfffbfffe04006172 },
+        { 0x48f, 0xff7fffff00036dfb },
+        { 0x490, 0x007effff000011fb },
+        { 0x486, 0x80000021 },
+        { 0x487, 0xffffffff },
+        { 0x488, 0x2000 },
+        { 0x489, 0x3f77fff },
+        { 0x3a, 0x5 } } },
     { "broadwell",
       NULL,
       false,
@@ -120,6 +146,23 @@ static const struct model models[] = {
         { 0x48f, 0x007fffff00036dfb },
         { 0x490, 0x0000ffff000011fb },
         FIXED } },
+    { "tigerlake",
+      NULL,
+      true,
+      true,
+      { { 0x480, 0x01da050000000013 },
+        { 0x485, 0x7004c1e7 },
+        { 0x48b, 0x035f3fff00000000 },
+        { 0x48c, 0x00000f0106f34141 },
+        { 0x48d, 0x000000ff00000016 },
+        { 0x48e, 0xfffbfffe04006172 },
+        { 0x48f, 0x137fffff00036dfb },
+        { 0x490, 0x0016ffff000011fb },
+        { 0x486, 0x80000021 },
+        { 0x487, 0xffffffff },
+        { 0x488, 0x2000 },
+        { 0x489, 0xff2fff },
+        { 0x3a, 0x5 } } },
     { "arrow_lake",
       NULL,
       true,
