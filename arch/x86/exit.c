@@ -18,7 +18,7 @@
 #include "hv/platform.h"
 #include "hv/vm.h"
 
-enum { VECTOR_UD = 6, VECTOR_GP = 13 };
+enum { VECTOR_DB = 1, VECTOR_UD = 6, VECTOR_GP = 13 };
 
 #define COMPLAINTS 5u /* lines a second and vCPU */
 
@@ -41,6 +41,16 @@ static void raise(struct vcpu *v, uint8_t vector, bool has_code, uint32_t code)
         triple_fault(v);
 }
 
+/* Behind the instruction. A trap of it comes before any interrupt. @return whether there is one. */
+static bool skip(struct vcpu *v)
+{
+    bool traced = vcpu_ops->skip(v);
+
+    if (traced)
+        raise(v, VECTOR_DB, false, 0);
+    return traced;
+}
+
 static void on_none(struct vcpu *, const struct vcpu_exit *)
 {
 }
@@ -61,7 +71,7 @@ static void on_hypercall(struct vcpu *v, const struct vcpu_exit *)
 
     v->reg[REG_RAX] = (uint64_t)(int64_t)status;
     v->reg[REG_RDX] = value;
-    vcpu_ops->skip(v);
+    skip(v);
 }
 
 static void on_cpuid(struct vcpu *v, const struct vcpu_exit *)
@@ -80,7 +90,7 @@ static void on_cpuid(struct vcpu *v, const struct vcpu_exit *)
     v->reg[REG_RBX] = r.ebx;
     v->reg[REG_RCX] = r.ecx;
     v->reg[REG_RDX] = r.edx;
-    vcpu_ops->skip(v);
+    skip(v);
 }
 
 static void on_msr_read(struct vcpu *v, const struct vcpu_exit *)
@@ -95,7 +105,7 @@ static void on_msr_read(struct vcpu *v, const struct vcpu_exit *)
     }
     v->reg[REG_RAX] = (uint32_t)value;
     v->reg[REG_RDX] = value >> 32;
-    vcpu_ops->skip(v);
+    skip(v);
 }
 
 static uint64_t edx_eax(const struct vcpu *v)
@@ -112,7 +122,7 @@ static void on_msr_write(struct vcpu *v, const struct vcpu_exit *)
         raise(v, VECTOR_GP, true, 0);
         return;
     }
-    vcpu_ops->skip(v);
+    skip(v);
 }
 
 static void on_io(struct vcpu *v, const struct vcpu_exit *e)
@@ -131,13 +141,14 @@ static void on_io(struct vcpu *v, const struct vcpu_exit *e)
         *rax = io_read(v, e->io.port, 4); /* a 32-bit result clears the upper half */
     else
         *rax = (*rax & ~mask) | (io_read(v, e->io.port, e->io.size) & mask);
-    vcpu_ops->skip(v);
+    skip(v);
 }
 
 /* It sleeps in vcpu.c until something can wake it. */
 static void on_hlt(struct vcpu *v, const struct vcpu_exit *)
 {
-    vcpu_ops->skip(v);
+    if (skip(v))
+        return;
     atomic_store_explicit(&v->state, VCPU_HALTED, memory_order_relaxed);
     atomic_store_explicit(&v->kicked, true, memory_order_relaxed);
 }
@@ -148,7 +159,7 @@ static void on_xsetbv(struct vcpu *v, const struct vcpu_exit *)
         raise(v, VECTOR_GP, true, 0);
         return;
     }
-    vcpu_ops->skip(v);
+    skip(v);
 }
 
 static void on_memory(struct vcpu *v, const struct vcpu_exit *e)
@@ -179,7 +190,7 @@ static void on_exception(struct vcpu *v, const struct vcpu_exit *e)
 
 static void on_skip(struct vcpu *v, const struct vcpu_exit *)
 {
-    vcpu_ops->skip(v);
+    skip(v);
 }
 
 static void on_undefined(struct vcpu *v, const struct vcpu_exit *e)

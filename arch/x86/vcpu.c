@@ -231,7 +231,7 @@ static void deliver(struct vcpu *v)
             window = vector;
         }
     }
-    vcpu_ops->want_window(v, v->nmi_pending ? 0xff : window);
+    vcpu_ops->want_window(v, window);
 }
 
 /* Do what was asked, sleep while there is nothing to run. @return false: stopped. */

@@ -125,7 +125,9 @@ struct vcpu_ops {
     void (*destroy)(struct vcpu *v);
     void (*reset)(struct vcpu *v, const struct vcpu_start *start);
     struct vcpu_exit (*run)(struct vcpu *v); /* one world switch; interrupts off around it */
-    void (*skip)(struct vcpu *v);            /* step over the instruction that exited */
+    /* Over the instruction that exited. true: the guest traces it (RFLAGS.TF), and DR6 says so: it
+     * is to get #DB. */
+    bool (*skip)(struct vcpu *v);
     /* Events. inject_* only if *_ready says so, and one event an entry; exceptions always, they
      * combine with what was being delivered (SDM 3A 6.15); false: that makes a triple fault. */
     bool (*interrupt_ready)(struct vcpu *v);
@@ -133,7 +135,8 @@ struct vcpu_ops {
     bool (*nmi_ready)(struct vcpu *v);
     void (*inject_nmi)(struct vcpu *v);
     bool (*inject_exception)(struct vcpu *v, uint8_t vector, bool has_code, uint32_t code);
-    /* EXIT_WINDOW as soon as the guest could take @vector (0: never), by its IF and CR8. */
+    /* EXIT_WINDOW as soon as the guest could take @vector (0: none), by its IF and CR8, or the NMI
+     * that is pending. */
     void (*want_window)(struct vcpu *v, uint8_t vector);
     /* NULL, or: hardware delivers by itself (vlapic_use_page). @vector is the highest pending, 0:
      * none. false: on this CPU it does not; inject. */

@@ -5,12 +5,13 @@
 #include "guest/lib/cpu.h"
 #include "guest/suite/suite.h"
 
-#define X2APIC_TPR  0x808
-#define X2APIC_PPR  0x80a
-#define X2APIC_SELF 0x83f
-#define ICR_SELF    0x40000ull
-#define LOW         0x51
-#define HIGH        0x91
+#define X2APIC_TPR   0x808
+#define X2APIC_PPR   0x80a
+#define X2APIC_SELF  0x83f
+#define ICR_SELF     0x40000ull
+#define ICR_SELF_NMI 0x44400ull
+#define LOW          0x51
+#define HIGH         0x91
 
 static volatile uint32_t order[8], seen;
 
@@ -113,6 +114,44 @@ static void timer(void)
     CHECK_EQUAL(seen, 2); /* stopped */
 }
 
+static volatile uint32_t nmis, nested;
+
+/* The first one asks for another, which waits for an IRET: the first one's, or that of an
+ * interrupt, which does not have to wait. */
+static void on_nmi(struct interrupt_frame *frame)
+{
+    (void)frame;
+    if (++nmis != 1)
+        return;
+    apic_send_raw(ICR_SELF_NMI);
+    interrupts_on();
+    for (unsigned i = 0; i < 20; i++)
+        inb(0x3fd); /* leaves the guest */
+    nested = nmis;
+    wrmsr(X2APIC_SELF, LOW);
+    for (unsigned i = 0; i < 20; i++)
+        inb(0x3fd);
+    nested |= nmis << 8;
+}
+
+static void nmi(void)
+{
+    prepare();
+    nmis = 0;
+    interrupt_handler(2, on_nmi);
+    apic_send_raw(ICR_SELF_NMI);
+    for (unsigned i = 0; i < 20; i++)
+        inb(0x3fd);
+    CHECK_EQUAL(nested, 0x201);
+    CHECK_EQUAL(seen, 1);
+    nmis = 1; /* one alone, from code that lets interrupts in */
+    interrupts_on();
+    apic_send_raw(ICR_SELF_NMI);
+    interrupts_off();
+    CHECK_EQUAL(nmis, 2);
+    interrupt_handler(2, NULL);
+}
+
 static void storm(void)
 {
     prepare();
@@ -125,5 +164,6 @@ static void storm(void)
 
 const struct check interrupt_checks[] = {
     { "self_ipi", self_ipi }, { "priority", priority },     { "held_back", held_back },
-    { "timer", timer },       { "interrupt_storm", storm }, { NULL, NULL },
+    { "timer", timer },       { "interrupt_storm", storm }, { "nmi", nmi },
+    { NULL, NULL },
 };

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include <string.h>
 
+#include "guest/lib/cpu.h"
 #include "guest/lib/interrupts.h"
 #include "guest/lib/sluice.h"
 #include "guest/suite/suite.h"
@@ -13,6 +14,14 @@ void check_failed(const char *what, const char *file, int line, uint64_t got, ui
     print("@test %s FAILED %s:%d: got %#lx, wanted %#lx\n", running, file, line, got, wanted);
     print("    %s\n", what);
     in_this++;
+}
+
+bool intel_cpu(void)
+{
+    uint32_t r[4];
+
+    cpuid(0, 0, r);
+    return r[2] == 0x6c65746e; /* ntel */
 }
 
 static void run(const struct check *checks)
@@ -42,6 +51,7 @@ static void run(const struct check *checks)
 int guest_main(void)
 {
     run(cpu_checks);
+    run(trap_checks);
     run(interrupt_checks);
     run(pci_checks);
     run(call_checks);

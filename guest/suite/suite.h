@@ -28,7 +28,11 @@ void check_failed(const char *what, const char *file, int line, uint64_t got, ui
             check_failed(#a " == " #b, __FILE__, __LINE__, got_, wanted_);                         \
     } while (0)
 
-extern const struct check cpu_checks[], interrupt_checks[], smp_checks[], pci_checks[],
-    call_checks[];
+/* Calls are made with VMCALL, and traps are a real CPU's: what differs is in docs/architecture.md.
+ */
+bool intel_cpu(void);
+
+extern const struct check cpu_checks[], trap_checks[], interrupt_checks[], smp_checks[],
+    pci_checks[], call_checks[];
 
 #endif

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* build: arch/x86/svm/event.c */
+/* build: arch/x86/svm/event.c arch/x86/guest_state.c */
 /*
  * Events into an SVM guest: how exceptions combine (SDM 3A table 6-5), what of an interrupted
  * delivery is delivered again, when an interrupt may go in, and the step over a write of CR8.
@@ -128,10 +128,18 @@ static void nmi_waits_for_iret(void **)
     assert_true(c.intercept[0] & iret);
     c.event = 0; /* delivered */
     assert_false(svm_nmi_ready(&v));
+    v.nmi_pending = true; /* no window helps the second one: it would open at once, and again */
+    svm_want_window(&v, 0);
+    assert_false(c.virtual_interrupt & VINTR_PENDING);
+    svm_want_window(&v, 0x61); /* but an interrupt need not wait */
+    assert_true(c.virtual_interrupt & VINTR_PENDING);
+    svm_want_window(&v, 0);
     v.rip = 0x2000;
     svm_iret(&v);
     assert_false(c.intercept[0] & iret);
-    assert_false(svm_nmi_ready(&v)); /* IRET has yet to run */
+    assert_false(svm_nmi_ready(&v)); /* IRET has yet to run, */
+    assert_true(c.virtual_interrupt & VINTR_PENDING);
+    assert_int_equal(c.interrupt_shadow, 1); /* and runs before this window opens */
     v.rip = 0x1000;
     assert_true(svm_nmi_ready(&v));
 }
@@ -157,6 +165,14 @@ static bool step(uint64_t rflags, uint64_t dr6_before, uint64_t exit, uint64_t d
 
 static void step_over_cr8(void **)
 {
+    svm_cr8_write(&v); /* nothing goes in meanwhile: it would see our trap flag */
+    assert_false(svm_interrupt_ready(&v) || svm_nmi_ready(&v));
+    svm_want_window(&v, 0x61);
+    assert_int_equal(c.intercept_cr, 0);
+    assert_false(c.virtual_interrupt & VINTR_PENDING);
+    svm_step_end(&v);
+    assert_true(svm_interrupt_ready(&v) && svm_nmi_ready(&v));
+
     const uint64_t db = VMEXIT_EXCEPTION + 1, clear = 0xffff0ff0, bs = 0x4000;
 
     assert_true(step(2 | IF, clear, db, clear | bs));
@@ -171,14 +187,37 @@ static void step_over_cr8(void **)
     assert_int_equal(c.dr6, clear);
 }
 
+static void skips(void **)
+{
+    c.interrupt_shadow = 1;
+    c.rflags = 2 | IF | 0x10000; /* RF */
+    svm.next_rip = 0x100000001;
+    assert_false(svm_skip(&v));
+    assert_int_equal(v.rip, 1); /* 32-bit code wraps */
+    assert_int_equal(c.interrupt_shadow, 0);
+    assert_int_equal(c.rflags, 2 | IF);
+    assert_int_equal(c.dr6, 0xffff0ff0);
+    c.efer = 0x1d00;
+    c.cs.attributes = 0xa9b; /* 64-bit */
+    c.rflags = 2 | TF;
+    assert_true(svm_skip(&v));
+    assert_int_equal(v.rip, 0x100000001);
+    assert_int_equal(c.dr6, 0xffff4ff0);
+    assert_int_equal(c.rflags, 2 | TF);
+}
+
 #define t(f) cmocka_unit_test_setup_teardown(f, fresh, platform_check)
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        t(exceptions_combine),          t(interrupted_deliveries),
-        t(when_an_interrupt_may_go_in), t(windows),
-        t(nmi_waits_for_iret),          t(step_over_cr8),
+        t(exceptions_combine),
+        t(interrupted_deliveries),
+        t(when_an_interrupt_may_go_in),
+        t(windows),
+        t(nmi_waits_for_iret),
+        t(step_over_cr8),
+        t(skips),
     };
 
     return cmocka_run_group_tests(tests, platform_setup, platform_check);

@@ -3,11 +3,16 @@
  * Events into a guest, and its writes of control registers, on a VMCS that is an array: the sources
  * are compiled here with VMREAD and VMWRITE replaced.
  */
+/* build: arch/x86/guest_state.c */
+#define read_dr6   cpu_read_dr6
+#define write_dr6  cpu_write_dr6
 #define vmcs_read  cpu_vmcs_read
 #define vmcs_write cpu_vmcs_write
 #define vmcs_set   cpu_vmcs_set
 #define vmcs_clear cpu_vmcs_clear
 #include "arch/x86/vmx/vmcs.h"
+#undef read_dr6
+#undef write_dr6
 #undef vmcs_read
 #undef vmcs_write
 #undef vmcs_set
@@ -17,7 +22,17 @@
 
 #include "tests/platform/platform.h"
 
-static uint64_t vmcs[0x8000];
+static uint64_t vmcs[0x8000], debug_status;
+
+static uint64_t read_dr6(void)
+{
+    return debug_status;
+}
+
+static void write_dr6(uint64_t value)
+{
+    debug_status = value;
+}
 
 static uint64_t vmcs_read(enum vmcs_field field)
 {
@@ -36,6 +51,7 @@ static void vmcs_clear(enum vmcs_field field, uint32_t bits)
 
 #include "arch/x86/vmx/control_regs.c" // NOLINT(bugprone-suspicious-include)
 #include "arch/x86/vmx/event.c"        // NOLINT(bugprone-suspicious-include)
+#include "arch/x86/vmx/step.c"         // NOLINT(bugprone-suspicious-include)
 
 #define STI_BLOCKS    1u
 #define MOV_SS_BLOCKS 2u
@@ -55,6 +71,7 @@ static int fresh(void **)
     v = (struct vcpu){ .backend = &s };
     vmcs[VMCS_GUEST_RFLAGS] = 0x202;
     vmcs[VMCS_GUEST_CR0] = 0x80000031;
+    debug_status = 0xffff0ff0;
     return 0;
 }
 
@@ -205,9 +222,10 @@ static void windows(void **)
     window(0x51, 0, 5);
     window(0x61, PRIMARY_INTERRUPT_WINDOW, 0);
     v.nmi_pending = true;
-    window(0xff, PRIMARY_NMI_WINDOW, 0);
+    window(0, PRIMARY_NMI_WINDOW, 0);
+    window(0x61, PRIMARY_NMI_WINDOW | PRIMARY_INTERRUPT_WINDOW, 0); /* it need not wait */
     vmcs[VMCS_GUEST_INTERRUPTIBILITY] = STI_BLOCKS;
-    window(0xff, PRIMARY_INTERRUPT_WINDOW, 0);
+    window(0, PRIMARY_INTERRUPT_WINDOW, 0);
 }
 
 static enum vcpu_exit_kind mov_to(unsigned cr, uint64_t value)
@@ -239,6 +257,48 @@ static void control_registers(void **)
     assert_int_equal(vmx_cr_access(&v, 1u << 4 | 0), EXIT_UNDEFINED); /* MOV from CR0 */
 }
 
+/* Over an instruction of 3 bytes. */
+static bool skip_from(uint64_t rip, uint64_t rflags, bool long_mode, uint32_t cs)
+{
+    fresh(NULL);
+    v.rip = rip;
+    vmcs[VMCS_EXIT_LENGTH] = 3;
+    vmcs[VMCS_GUEST_RFLAGS] = rflags;
+    vmcs[VMCS_GUEST_INTERRUPTIBILITY] = STI_BLOCKS | NMI_BLOCKS;
+    vmcs[VMCS_ENTRY_CONTROLS] = long_mode ? 0xd3ff : 0xd1ff;
+    vmcs[VMCS_GUEST_CS_RIGHTS] = cs;
+    vmcs[VMCS_GUEST_DR7] = 0x2400; /* GD */
+    return vmx_skip(&v);
+}
+
+static void skips(void **)
+{
+    assert_false(skip_from(0xfffffffe, 0x202, true, 0xa09b));
+    assert_int_equal(v.rip, 0x100000001);
+    assert_int_equal(vmcs[VMCS_GUEST_INTERRUPTIBILITY], NMI_BLOCKS);
+    assert_int_equal(debug_status, 0xffff0ff0);
+    assert_int_equal(vmcs[VMCS_GUEST_DR7], 0x2400);
+    assert_false(skip_from(0xfffffffe, 0x202, true, 0xc09b)); /* compatibility mode */
+    assert_int_equal(v.rip, 1);
+    assert_false(skip_from(0xfffffffe, 0x202, false, 0xa09b)); /* L means nothing there */
+    assert_int_equal(v.rip, 1);
+    assert_false(skip_from(0xffff800000001000, 0x10202, true, 0xa09b));
+    assert_int_equal(v.rip, 0xffff800000001003);
+    assert_int_equal(vmcs[VMCS_GUEST_RFLAGS], 0x202); /* RF holds for one instruction */
+}
+
+static void traced_skips(void **)
+{
+    assert_true(skip_from(0x1000, 0x302, true, 0xa09b));
+    assert_int_equal(v.rip, 0x1003);
+    assert_int_equal(debug_status, 0xffff4ff0);
+    assert_int_equal(vmcs[VMCS_GUEST_DR7], 0x400);
+    assert_int_equal(vmcs[VMCS_GUEST_RFLAGS], 0x302);
+    debug_status = 0xffff0ff3; /* breakpoints of before */
+    vmx_debug_hit(0x10004);
+    assert_int_equal(debug_status, 0xfffe0ff4); /* in a transaction: that bit is inverted */
+}
+
 #define t(f) cmocka_unit_test_setup(f, fresh)
 
 int main(void)
@@ -252,6 +312,8 @@ int main(void)
         t(deliveries_go_on),
         t(windows),
         t(control_registers),
+        t(skips),
+        t(traced_skips),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

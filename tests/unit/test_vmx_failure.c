@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* build: arch/x86/vmx/caps.c arch/x86/vmx/failure_checks.c arch/x86/vmx/failure.c */
+/* build: arch/x86/guest_state.c arch/x86/vmx/caps.c */
+/* build: arch/x86/vmx/failure_checks.c arch/x86/vmx/failure.c */
 /*
  * A refused entry is explained: one thing wrong in an otherwise good VMCS, and the words that name
  * it.
@@ -171,7 +172,7 @@ static void guest(void **)
         { { { VMCS_GUEST_LDTR_RIGHTS, 0x8b } }, "LDTR" },
         { { { VMCS_GUEST_ES_LIMIT, 0x12345 } }, "limit" },
         { { { VMCS_GUEST_ES_LIMIT + 14, 0x100000 } }, "limit" },
-        { { { VMCS_GUEST_RIP, 0x800000000000 } }, "RIP" },
+        { { { VMCS_GUEST_RIP, 1ull << 48 } }, "RIP" },
         { { { VMCS_GUEST_RIP, 1ull << 32 }, { VMCS_GUEST_CS_RIGHTS, 0xc09b } }, "RIP" },
         { { { VMCS_GUEST_ACTIVITY, 4 } }, "activity" },
         { { { VMCS_GUEST_INTERRUPTIBILITY, 3 } }, "interruptibility" },

@@ -4,27 +4,31 @@
  * field (APM 2 15.20). Exits that interrupt a delivery hand the event back, and it is delivered
  * again.
  */
+#include "arch/x86/asm.h"
+#include "arch/x86/guest_state.h"
 #include "arch/x86/svm/svm.h"
 
-#define RFLAGS_IF 0x200ull
-#define RFLAGS_TF 0x100ull
 #define SHADOW    1ull
 #define DR6_CLEAR 0xffff0ff0ull
 #define DR6_HIT   0x000full
 #define DR6_STEP  0x4000ull
+#define ATTR_L    0x200u /* of a segment */
 
-enum { VECTOR_DB = 1, VECTOR_BP = 3, VECTOR_OF = 4, VECTOR_DF = 8, VECTOR_PF = 14 };
+enum { VECTOR_DB = 1, VECTOR_BP = 3, VECTOR_OF = 4, VECTOR_DF = 8 };
 
 static struct vmcb *vmcb_of(struct vcpu *v)
 {
     return ((struct svm *)v->backend)->vmcb;
 }
 
+/* While it steps nothing goes in: the handler's frame would hold our trap flag. */
 bool svm_interrupt_ready(struct vcpu *v)
 {
-    const struct vmcb *c = vmcb_of(v);
+    const struct svm *s = v->backend;
+    const struct vmcb *c = s->vmcb;
 
-    return !(c->event & EVENT_VALID) && (c->rflags & RFLAGS_IF) && !(c->interrupt_shadow & SHADOW);
+    return !s->stepping && !(c->event & EVENT_VALID) && (c->rflags & RFLAGS_IF) &&
+           !(c->interrupt_shadow & SHADOW);
 }
 
 void svm_inject_interrupt(struct vcpu *v, uint8_t vector)
@@ -38,7 +42,8 @@ bool svm_nmi_ready(struct vcpu *v)
 {
     const struct svm *s = v->backend;
 
-    return !(s->vmcb->event & EVENT_VALID) && !s->nmi_blocked && s->iret_rip != v->rip;
+    return !s->stepping && !(s->vmcb->event & EVENT_VALID) && !s->nmi_blocked &&
+           s->iret_rip != v->rip;
 }
 
 void svm_inject_nmi(struct vcpu *v)
@@ -58,7 +63,8 @@ void svm_iret(struct vcpu *v)
     s->vmcb->intercept[(VMEXIT_IRET - 0x60) / 32] &= ~(1u << (VMEXIT_IRET - 0x60) % 32);
     s->nmi_blocked = false;
     s->iret_rip = v->rip;
-    svm_want_window(v, 0xff);
+    s->vmcb->interrupt_shadow = SHADOW; /* IRET retires before the window opens */
+    s->vmcb->virtual_interrupt |= VINTR_PENDING | VINTR_IGNORE_TPR;
 }
 
 /* For IF and the interrupt shadow: a virtual interrupt that is never taken, but exits as soon as it
@@ -66,14 +72,17 @@ void svm_iret(struct vcpu *v)
  * priority at a write; QEMU 11 compares with >= where hardware does with >, and aborts.) */
 void svm_want_window(struct vcpu *v, uint8_t vector)
 {
-    struct vmcb *c = vmcb_of(v);
+    const struct svm *s = v->backend;
+    struct vmcb *c = s->vmcb;
 
+    if (s->stepping)
+        return; /* its end asks again */
     c->virtual_interrupt &= ~VINTR_PENDING;
     c->intercept_cr &= ~INTERCEPT_CR8_WRITE;
-    if (!vector)
-        return;
-    c->intercept_cr |= INTERCEPT_CR8_WRITE;
-    if (vector >> 4 > (c->virtual_interrupt & VINTR_TPR))
+    if (vector)
+        c->intercept_cr |= INTERCEPT_CR8_WRITE;
+    /* An NMI that another one masks has the exit at IRET. */
+    if ((v->nmi_pending && !s->nmi_blocked) || vector >> 4 > (c->virtual_interrupt & VINTR_TPR))
         c->virtual_interrupt |= VINTR_PENDING | VINTR_IGNORE_TPR;
 }
 
@@ -85,7 +94,8 @@ void svm_cr8_write(struct vcpu *v)
     struct svm *s = v->backend;
     struct vmcb *c = s->vmcb;
 
-    svm_want_window(v, 0);
+    c->virtual_interrupt &= ~VINTR_PENDING;
+    c->intercept_cr &= ~INTERCEPT_CR8_WRITE;
     s->stepping = true;
     s->step_tf = c->rflags & RFLAGS_TF;
     s->step_dr6 = c->dr6;
@@ -106,10 +116,18 @@ bool svm_step_end(struct vcpu *v)
     return c->exit_code == VMEXIT_EXCEPTION + VECTOR_DB && !hit;
 }
 
-/* #DE, #TS, #NP, #SS, #GP: two of them make a double fault (SDM 3A table 6-4). */
-static bool contributory(unsigned vector)
+bool svm_skip(struct vcpu *v)
 {
-    return vector == 0 || (vector >= 10 && vector <= 13);
+    struct svm *s = v->backend;
+    struct vmcb *c = s->vmcb;
+    bool long_code = (c->efer & EFER_LMA) && (c->cs.attributes & ATTR_L);
+
+    v->rip = rip_behind(s->next_rip, 0, long_code);
+    c->interrupt_shadow = 0;
+    c->rflags &= ~RFLAGS_RF;
+    if (c->rflags & RFLAGS_TF)
+        c->dr6 |= DR6_STEP;
+    return c->rflags & RFLAGS_TF;
 }
 
 bool svm_inject_exception(struct vcpu *v, uint8_t vector, bool has_code, uint32_t code)
@@ -117,16 +135,14 @@ bool svm_inject_exception(struct vcpu *v, uint8_t vector, bool has_code, uint32_
     struct vmcb *c = vmcb_of(v);
 
     if ((c->event & (EVENT_VALID | EVENT_TYPE)) == (EVENT_VALID | EVENT_EXCEPTION)) {
-        unsigned first = c->event & EVENT_VECTOR;
+        enum exceptions both = exceptions_combine(c->event & EVENT_VECTOR, vector);
 
-        if (contributory(vector) || vector == VECTOR_PF) {
-            if (first == VECTOR_DF)
-                return false;
-            if (first == VECTOR_PF || (contributory(first) && contributory(vector))) {
-                vector = VECTOR_DF;
-                has_code = true;
-                code = 0;
-            }
+        if (both == EXCEPTIONS_SHUTDOWN)
+            return false;
+        if (both == EXCEPTIONS_DOUBLE_FAULT) {
+            vector = VECTOR_DF;
+            has_code = true;
+            code = 0;
         }
     }
     /* An interrupt that was being delivered is lost, as on bare metal: it was acknowledged. */

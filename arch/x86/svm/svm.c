@@ -10,6 +10,7 @@
 
 #include "arch/x86/asm.h"
 #include "arch/x86/cpu.h"
+#include "arch/x86/guest_state.h"
 #include "arch/x86/xstate.h"
 #include "hv/log.h"
 #include "hv/platform.h"
@@ -196,14 +197,6 @@ static void svm_reset(struct vcpu *v, const struct vcpu_start *start)
     xstate_reset();
 }
 
-static void svm_skip(struct vcpu *v)
-{
-    struct svm *s = v->backend;
-
-    v->rip = s->next_rip;
-    s->vmcb->interrupt_shadow = 0;
-}
-
 static uint8_t svm_cr8(struct vcpu *v)
 {
     return ((struct svm *)v->backend)->vmcb->virtual_interrupt & VINTR_TPR;
@@ -226,16 +219,6 @@ static uint64_t svm_cr4(struct vcpu *v)
     return ((struct svm *)v->backend)->vmcb->cr4;
 }
 
-/* Memory types 2 and 3 do not exist (SDM 3A table 11-10). */
-static bool pat_valid(uint64_t pat)
-{
-    for (unsigned i = 0; i < 8; i++, pat >>= 8) {
-        if ((pat & 0xff) > 7 || (pat & 0xff) == 2 || (pat & 0xff) == 3)
-            return false;
-    }
-    return true;
-}
-
 static bool svm_msr_get(struct vcpu *v, uint32_t msr, uint64_t *value)
 {
     const struct vmcb *c = ((struct svm *)v->backend)->vmcb;
@@ -253,9 +236,7 @@ static bool svm_msr_set(struct vcpu *v, uint32_t msr, uint64_t value)
 
     switch (msr) {
     case MSR_EFER:
-        if (value & ~(EFER_SCE | EFER_LME | EFER_LMA | EFER_NXE))
-            return false;
-        if ((c->cr0 & CR0_PG) && ((value ^ c->efer) & EFER_LME))
+        if (!efer_valid(value, c->efer, c->cr0))
             return false;
         c->efer = (value & ~EFER_LMA) | (c->efer & EFER_LMA) | EFER_SVME;
         return true;

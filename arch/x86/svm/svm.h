@@ -37,6 +37,7 @@ bool svm_nmi_ready(struct vcpu *v);
 void svm_inject_nmi(struct vcpu *v);
 bool svm_inject_exception(struct vcpu *v, uint8_t vector, bool has_code, uint32_t code);
 void svm_want_window(struct vcpu *v, uint8_t vector);
+bool svm_skip(struct vcpu *v);
 void svm_iret(struct vcpu *v); /* the handler of an NMI is about to return */
 /* CR8 is about to be written, while an interrupt waits for it. */
 void svm_cr8_write(struct vcpu *v);

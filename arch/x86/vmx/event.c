@@ -3,11 +3,10 @@
  * Interrupts, exceptions and NMIs into the guest: one event per entry, through the VMCS (SDM
  * 3C 27.6). Exits that interrupt a delivery hand the event back, and it is delivered again.
  */
+#include "arch/x86/guest_state.h"
 #include "arch/x86/vmx/vmx.h"
 
-#define RFLAGS_IF 0x200u
-
-enum { VECTOR_DB = 1, VECTOR_NMI = 2, VECTOR_DF = 8, VECTOR_PF = 14 };
+enum { VECTOR_DB = 1, VECTOR_NMI = 2, VECTOR_DF = 8 };
 
 bool vmx_interrupt_ready(struct vcpu *v)
 {
@@ -36,27 +35,19 @@ void vmx_inject_nmi(struct vcpu *v)
     ((struct vmx *)v->backend)->event = EVENT_VALID | EVENT_NMI | VECTOR_NMI;
 }
 
-/* #DE, #TS, #NP, #SS, #GP: two of them make a double fault (SDM 3A table 6-5). */
-static bool contributory(unsigned vector)
-{
-    return vector == 0 || (vector >= 10 && vector <= 13);
-}
-
 bool vmx_inject_exception(struct vcpu *v, uint8_t vector, bool has_code, uint32_t code)
 {
     struct vmx *s = v->backend;
 
     if ((s->event & (EVENT_VALID | EVENT_TYPE)) == (EVENT_VALID | EVENT_EXCEPTION)) {
-        unsigned first = s->event & EVENT_VECTOR;
+        enum exceptions both = exceptions_combine(s->event & EVENT_VECTOR, vector);
 
-        if (contributory(vector) || vector == VECTOR_PF) {
-            if (first == VECTOR_DF)
-                return false;
-            if (first == VECTOR_PF || (contributory(first) && contributory(vector))) {
-                vector = VECTOR_DF;
-                has_code = true;
-                code = 0;
-            }
+        if (both == EXCEPTIONS_SHUTDOWN)
+            return false;
+        if (both == EXCEPTIONS_DOUBLE_FAULT) {
+            vector = VECTOR_DF;
+            has_code = true;
+            code = 0;
         }
     }
     /* In real mode there are no error codes, and an entry with one is refused (27.2.1.3). */
@@ -97,8 +88,8 @@ void vmx_want_window(struct vcpu *v, uint8_t vector)
     if (v->nmi_pending)
         windows = vmcs_read(VMCS_GUEST_INTERRUPTIBILITY) & BLOCKED_BY_STI ? PRIMARY_INTERRUPT_WINDOW
                                                                           : PRIMARY_NMI_WINDOW;
-    else if (vector >> 4 > vmx_tpr_class(s))
-        windows = PRIMARY_INTERRUPT_WINDOW;
+    if (vector >> 4 > vmx_tpr_class(s))
+        windows |= PRIMARY_INTERRUPT_WINDOW;
     else
         threshold = vector >> 4;
     set_windows(s, windows);

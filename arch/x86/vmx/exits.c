@@ -12,9 +12,9 @@
 
 enum { VECTOR_DB = 1, VECTOR_NMI = 2, VECTOR_DF = 8, VECTOR_MC = 18 };
 
-#define REASON         0x0000ffffu
-#define REASON_REFUSED 0x80000000u   /* the entry failed: state or MSRs of the guest */
-#define DR6_INVERTED   0x00010800ull /* RTM and bus lock: 0 is hit */
+#define REASON               0x0000ffffu
+#define REASON_REFUSED       0x80000000u /* the entry failed: state or MSRs of the guest */
+#define REASON_MACHINE_CHECK 41u
 
 struct exit_row {
     uint8_t kind; /* vcpu_exit_kind, of all that decode does not decide */
@@ -29,16 +29,6 @@ static void iret_again(uint64_t information, bool double_fault)
     if ((information & EVENT_IRET_UNBLOCK) && !double_fault &&
         !(vmcs_read(VMCS_VECTORING_EVENT) & EVENT_VALID))
         vmcs_set(VMCS_GUEST_INTERRUPTIBILITY, BLOCKED_BY_NMI);
-}
-
-/* Hardware has not touched DR6 (28.1); DR6 is the guest's. */
-static void debug_status(void)
-{
-    uint64_t dr6, hit = vmcs_read(VMCS_QUALIFICATION);
-
-    __asm__ volatile("mov %%dr6, %0" : "=r"(dr6));
-    dr6 = ((dr6 & ~0xfull) | DR6_INVERTED | hit) ^ (hit & DR6_INVERTED);
-    __asm__ volatile("mov %0, %%dr6" : : "r"(dr6));
 }
 
 /* NMIs are the host's, and so are machine checks: our own handlers take them. */
@@ -56,7 +46,7 @@ static void decode_exception(struct vcpu *v, struct vcpu_exit *e)
     if (vector == VECTOR_MC)
         __asm__ volatile("int $18" ::: "memory");
     if (vector == VECTOR_DB) {
-        debug_status();
+        vmx_debug_hit(vmcs_read(VMCS_QUALIFICATION));
         if ((event & EVENT_TYPE) == EVENT_INT1)
             ((struct vmx *)v->backend)->int1_length = (uint32_t)vmcs_read(VMCS_EXIT_LENGTH);
     }
@@ -72,11 +62,6 @@ static void decode_interrupt(struct vcpu *, struct vcpu_exit *)
 
     if (event & EVENT_VALID)
         irq_dispatch(event & EVENT_VECTOR);
-}
-
-static void decode_machine_check(struct vcpu *, struct vcpu_exit *)
-{
-    __asm__ volatile("int $18" ::: "memory");
 }
 
 /* Table 28-5 */
@@ -154,8 +139,7 @@ static const struct exit_row exits[] = {
     ROW(32, EXIT_MSR_WRITE),
     ROW(36, EXIT_UNDEFINED, .decode = decode_raw), /* MWAIT */
     ROW(39, EXIT_UNDEFINED, .decode = decode_raw), /* MONITOR */
-    ROW(41, EXIT_NONE, .decode = decode_machine_check),
-    ROW(43, EXIT_WINDOW), /* CR8 is low enough */
+    ROW(43, EXIT_WINDOW),                          /* CR8 is low enough */
     ROW(48, EXIT_MEMORY, .decode = decode_memory),
     ROW(50, EXIT_UNDEFINED, .decode = decode_raw), /* INVEPT */
     ROW(53, EXIT_UNDEFINED, .decode = decode_raw), /* INVVPID */
@@ -164,6 +148,8 @@ static const struct exit_row exits[] = {
     ROW(56, EXIT_NONE, .decode = decode_apic_write),
     ROW(59, EXIT_UNDEFINED, .decode = decode_raw), /* VMFUNC */
     ROW(60, EXIT_UNDEFINED, .decode = decode_raw), /* ENCLS */
+    ROW(76, EXIT_UNDEFINED, .decode = decode_raw), /* SEAMCALL: no control turns these two off */
+    ROW(77, EXIT_UNDEFINED, .decode = decode_raw), /* TDCALL */
 #undef ROW
 };
 
@@ -190,8 +176,12 @@ struct vcpu_exit vmx_run(struct vcpu *v)
         return bad_state(v, failed == 1 ? VMX_FAIL_INVALID : vmcs_read(VMCS_INSTRUCTION_ERROR));
 
     uint32_t reason = (uint32_t)vmcs_read(VMCS_EXIT_REASON);
-    if (reason & REASON_REFUSED)
+    if (reason & REASON_REFUSED) {
+        if ((reason & REASON) ==
+            REASON_MACHINE_CHECK) /* ours, as in the guest; it does not return */
+            __asm__ volatile("int $18" ::: "memory");
         return bad_state(v, reason);
+    }
     s->launched = true;
     v->reg[REG_RSP] = vmcs_read(VMCS_GUEST_RSP);
     v->rip = vmcs_read(VMCS_GUEST_RIP);

@@ -4,10 +4,10 @@
  * each as a predicate on the VMCS.
  */
 #include "arch/x86/asm.h"
+#include "arch/x86/guest_state.h"
 #include "arch/x86/vmx/failure.h"
 #include "hv/types.h"
 
-#define RFLAGS_IF 0x200u
 #define RFLAGS_VM 0x20000u
 #define CR4_PCIDE 0x20000ull
 #define UNUSABLE  0x10000u
@@ -125,13 +125,7 @@ static bool efer(const struct view *w)
 
 static bool pat(const struct view *w)
 {
-    uint64_t value = w->read(VMCS_GUEST_PAT);
-
-    for (unsigned i = 0; i < 8; i++, value >>= 8) {
-        if ((value & 0xff) > 7 || (value & 0xff) == 2 || (value & 0xff) == 3)
-            return false;
-    }
-    return true;
+    return pat_valid(w->read(VMCS_GUEST_PAT));
 }
 
 static bool rflags(const struct view *w)
@@ -189,7 +183,7 @@ static bool limits(const struct view *w)
 static bool rip(const struct view *w)
 {
     uint64_t value = w->read(VMCS_GUEST_RIP);
-    int64_t top = (int64_t)value >> 47;
+    int64_t top = (int64_t)value >> (w->caps->cr4_fixed1 & CR4_LA57 ? 57 : 48);
 
     if (!long_mode(w) || !(w->read(VMCS_GUEST_CS_RIGHTS) & RIGHTS_L))
         return value >> 32 == 0;

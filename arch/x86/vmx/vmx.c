@@ -10,6 +10,7 @@
 
 #include "arch/x86/asm.h"
 #include "arch/x86/cpu.h"
+#include "arch/x86/guest_state.h"
 #include "arch/x86/vlapic.h"
 #include "arch/x86/vmx/ept.h"
 #include "arch/x86/vmx/flush.h"
@@ -177,16 +178,6 @@ static void vmx_reset(struct vcpu *v, const struct vcpu_start *start)
     xstate_reset();
 }
 
-static void vmx_skip(struct vcpu *v)
-{
-    uint64_t blocked = vmcs_read(VMCS_GUEST_INTERRUPTIBILITY);
-
-    v->rip += vmcs_read(VMCS_EXIT_LENGTH);
-    if (blocked & (BLOCKED_BY_STI | BLOCKED_BY_MOV_SS))
-        vmcs_write(VMCS_GUEST_INTERRUPTIBILITY,
-                   blocked & ~(uint64_t)(BLOCKED_BY_STI | BLOCKED_BY_MOV_SS));
-}
-
 static uint8_t vmx_cr8(struct vcpu *v)
 {
     return vmx_tpr_class(v->backend);
@@ -209,16 +200,6 @@ static uint64_t vmx_cr4(struct vcpu *)
     return (vmcs_read(VMCS_GUEST_CR4) & ~owned) | (vmcs_read(VMCS_CR4_SHADOW) & owned);
 }
 
-/* Memory types 2 and 3 do not exist (SDM 3A table 12-10). */
-static bool pat_valid(uint64_t pat)
-{
-    for (unsigned i = 0; i < 8; i++, pat >>= 8) {
-        if ((pat & 0xff) > 7 || (pat & 0xff) == 2 || (pat & 0xff) == 3)
-            return false;
-    }
-    return true;
-}
-
 static bool vmx_msr_get(struct vcpu *, uint32_t msr, uint64_t *value)
 {
     switch (msr) {
@@ -235,9 +216,7 @@ static bool vmx_msr_set(struct vcpu *, uint32_t msr, uint64_t value)
     switch (msr) {
     case MSR_EFER:
         efer = vmcs_read(VMCS_GUEST_EFER);
-        if (value & ~(EFER_SCE | EFER_LME | EFER_LMA | EFER_NXE))
-            return false;
-        if ((vmcs_read(VMCS_GUEST_CR0) & CR0_PG) && ((value ^ efer) & EFER_LME))
+        if (!efer_valid(value, efer, vmcs_read(VMCS_GUEST_CR0)))
             return false;
         vmcs_write(VMCS_GUEST_EFER, (value & ~EFER_LMA) | (efer & EFER_LMA));
         return true;

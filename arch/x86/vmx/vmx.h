@@ -49,6 +49,12 @@ struct vcpu_exit vmx_run(struct vcpu *v);
 uint64_t vmx_cr4_owned(void);
 enum vcpu_exit_kind vmx_cr_access(struct vcpu *v, uint64_t qualification);
 
+/* step.c */
+bool vmx_skip(struct vcpu *v);
+/* #DB with these bits of DR6 is about to be delivered by us: hardware has set neither them in DR6,
+ * which is the guest's, nor cleared DR7.GD (28.1). */
+void vmx_debug_hit(uint64_t hit);
+
 /* event.c */
 bool vmx_interrupt_ready(struct vcpu *v);
 void vmx_inject_interrupt(struct vcpu *v, uint8_t vector);
