@@ -40,7 +40,7 @@ void store128(uint64_t p[2], uint64_t lo, uint64_t hi);
 void store64_run(uint64_t *p, unsigned n, uint64_t value, uint64_t step);
 /* Write back the lines of [p, p + size) and wait until they are visible to non-snooping hardware.
  */
-void cache_flush(const void *p, size_t size);
+SELDOM void cache_flush(const void *p, size_t size);
 
 /* Monotonic time in ticks, and ticks per microsecond (at least 1, constant after boot). */
 uint64_t time_now(void);

@@ -143,7 +143,8 @@ struct place {
                                                        uint64_t **path)
 {
     const struct pt_format *f = pt->format;
-    const uint64_t live = f->present, large = f->large, addr = f->addr;
+    /* A link has a bit of `present` and not `large`, which is above all of them: one comparison. */
+    const uint64_t bits = f->present | f->large, large = f->large, addr = f->addr;
     unsigned shift = shift_of(pt->levels);
     uint64_t *table = pt->root, *entry;
 
@@ -151,7 +152,7 @@ struct place {
         entry = &table[(in >> shift) & (ENTRIES - 1)];
         if (path)
             path[level] = entry;
-        if (!(*entry & live) || (*entry & large))
+        if ((*entry & bits) - 1 >= large - 1)
             return (struct place){ level, entry };
         table = phys_to_virt(PADDR(*entry & addr));
     }
@@ -186,20 +187,26 @@ static bool same_leaf_table(uint64_t in, uint64_t end)
 static unsigned holes(const struct pt *pt, const uint64_t *entry, unsigned n)
 {
     const uint64_t mask = pt->format->present;
-    unsigned i = 0;
+    size_t i = 0;
 
     while (i + 4 <= n && !((entry[i] | entry[i + 1] | entry[i + 2] | entry[i + 3]) & mask))
         i += 4;
     while (i < n && !(entry[i] & mask))
         i++;
-    return i;
+    return (unsigned)i;
 }
 
 /* Large leaves in a row. */
 static unsigned leaves_from(const struct pt *pt, const uint64_t *entry, unsigned n)
 {
+    const uint64_t mask = pt->format->present, large = pt->format->large;
     unsigned i = 0;
 
+    for (; i + 4 <= n; i += 4) {
+        uint64_t all = entry[i] & entry[i + 1] & entry[i + 2] & entry[i + 3];
+        if (!(all & mask) || !(all & large))
+            break;
+    }
     while (i < n && present(pt, entry[i]) && (entry[i] & pt->format->large))
         i++;
     return i;
@@ -358,6 +365,56 @@ static void fill(struct pt *pt, struct mapping *m, uint64_t *table, unsigned lev
     }
 }
 
+/* In one table of 4K leaves: the most frequent case. */
+[[gnu::noinline]] static enum hv_status map_leaves(const struct pt *pt, uint64_t *entry, unsigned n,
+                                                   uint64_t leaf)
+{
+    if (holes(pt, entry, n) < n)
+        return HV_EEXIST;
+    store_run(pt, entry, n, leaf, PAGE_SIZE);
+    return HV_OK;
+}
+
+/* Wherever [in, end) lies. */
+[[gnu::noinline]] static enum hv_status map_any(struct pt *pt, uint64_t in, uint64_t end,
+                                                uint64_t out, uint64_t bits)
+{
+    struct mapping m = { .delta = out - in, .bits = bits, .leaf_level = 1 };
+    const struct place first = find(pt, in, NULL);
+    enum hv_status status = HV_OK;
+
+    while (pt->large & (1u << (m.leaf_level - 1)) && !(m.delta & (span_of(m.leaf_level + 1) - 1)))
+        m.leaf_level++;
+    struct place at = first;
+    uint64_t tables = 0;
+    for (uint64_t a = in;;) {
+        unsigned n = holes(pt, at.entry, entries_until(&at, a, end));
+        if (n == 0)
+            return HV_EEXIST;
+        uint64_t next = run_end(a, n, at.level, end);
+        tables += tables_needed(&m, a, next, at.level);
+        if (next == end)
+            break;
+        a = next;
+        at = find(pt, a, NULL);
+    }
+    if (tables)
+        status = list_fill(pt, &m.spare, tables);
+    if (status != HV_OK)
+        return status;
+    at = first;
+    for (uint64_t a = in;;) {
+        uint64_t next = run_end(a, entries_until(&at, a, end), at.level, end);
+        fill(pt, &m, at.entry - index_of(a, at.level), at.level, a, next);
+        if (next == end)
+            break;
+        a = next;
+        at = find(pt, a, NULL);
+    }
+    hv_assert(!m.spare.head);
+    return HV_OK;
+}
+
 enum hv_status pt_map(struct pt *pt, ptaddr_t in, paddr_t out, uint64_t size, unsigned perm)
 {
     const uint64_t end = in.v + size;
@@ -374,46 +431,12 @@ enum hv_status pt_map(struct pt *pt, ptaddr_t in, paddr_t out, uint64_t size, un
     if (!present(pt, bits))
         return HV_EINVAL;
 
-    const struct place first = find(pt, in.v, NULL);
-    if (first.level == 1 && same_leaf_table(in.v, end)) { /* the most frequent case: no tables */
-        unsigned n = (unsigned)(size >> PAGE_SHIFT);
-        if (holes(pt, first.entry, n) < n)
-            return HV_EEXIST;
-        store_run(pt, first.entry, n, out.v | bits, PAGE_SIZE);
-        return HV_OK;
+    if (same_leaf_table(in.v, end)) {
+        const struct place at = find(pt, in.v, NULL);
+        if (at.level == 1)
+            return map_leaves(pt, at.entry, (unsigned)(size >> PAGE_SHIFT), out.v | bits);
     }
-
-    struct mapping m = { .delta = out.v - in.v, .bits = bits, .leaf_level = 1 };
-    while (pt->large & (1u << (m.leaf_level - 1)) && !(m.delta & (span_of(m.leaf_level + 1) - 1)))
-        m.leaf_level++;
-    struct place at = first;
-    uint64_t tables = 0;
-    for (uint64_t a = in.v;;) {
-        unsigned n = holes(pt, at.entry, entries_until(&at, a, end));
-        if (n == 0)
-            return HV_EEXIST;
-        uint64_t next = run_end(a, n, at.level, end);
-        tables += tables_needed(&m, a, next, at.level);
-        if (next == end)
-            break;
-        a = next;
-        at = find(pt, a, NULL);
-    }
-    if (tables)
-        status = list_fill(pt, &m.spare, tables);
-    if (status != HV_OK)
-        return status;
-    at = first;
-    for (uint64_t a = in.v;;) {
-        uint64_t next = run_end(a, entries_until(&at, a, end), at.level, end);
-        fill(pt, &m, at.entry - index_of(a, at.level), at.level, a, next);
-        if (next == end)
-            break;
-        a = next;
-        at = find(pt, a, NULL);
-    }
-    hv_assert(!m.spare.head);
-    return HV_OK;
+    return map_any(pt, in.v, end, out.v, bits);
 }
 
 /* Make @x a border between leaves. The new table says the same as the leaf it replaces. */

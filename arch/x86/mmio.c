@@ -37,6 +37,7 @@ void store64(uint64_t *p, uint64_t value)
 
 void store64_run(uint64_t *p, unsigned n, uint64_t value, uint64_t step)
 {
+#pragma clang loop unroll_count(4)
     for (; n != 0; n--, p++, value += step)
         __asm__ volatile("movq %1, %0" : "=m"(*p) : "r"(value) : "memory");
 }

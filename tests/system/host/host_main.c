@@ -2,7 +2,7 @@
 /*
  * Tests of the host side from inside: linked with the hypervisor's own files in place of hv/main.c.
  * The first VM's cmdline says what to do: nothing: the checks, each a line "[host] @test NAME ok";
- * or the name of a fault to commit, whose report tests/system/test_host.py reads.
+ * or the name of a fault to commit, whose report tests/system/test_host.py reads; or "bench".
  */
 #include <stdatomic.h>
 #include <stdio.h>
@@ -23,6 +23,7 @@
 #include "hv/pages.h"
 #include "hv/platform.h"
 #include "hv/vm.h"
+#include "tests/system/host/bench_tables.h"
 
 #define MS (1000 * time_ticks_per_us())
 
@@ -441,6 +442,10 @@ void hv_main(const struct bootinfo *boot)
     hv_assert(arch_start_cpus(boot, madt.apic_id, madt.ncpus) == HV_OK);
     hv_assert(irq_alloc(called, NULL, &m) == HV_OK);
     call_vector = (uint8_t)m.data;
+    if (strcmp(boot->vm[0].cmdline, "bench") == 0) {
+        bench_tables();
+        machine_stop(true);
+    }
     if (boot->vm[0].cmdline[0])
         commit(boot->vm[0].cmdline);
     check_clock();
