@@ -294,7 +294,7 @@ static enum hv_status check_range(uint64_t first, uint64_t bytes)
     return first + bytes - 1 < first ? HV_ERANGE : HV_OK;
 }
 
-static bool in_ram(const struct ref *r, uint64_t gpa, uint64_t bytes)
+bool ref_in_ram(const struct ref *r, uint64_t gpa, uint64_t bytes)
 {
     for (unsigned i = 0; i < 2; i++) {
         if (gpa >= r->ram[i].first && gpa <= r->ram[i].last && bytes - 1 <= r->ram[i].last - gpa)
@@ -326,7 +326,7 @@ enum hv_status ref_map(struct ref *r, unsigned ioas, const struct hc_ioas_map *i
         return status;
     if (in->gpa % PAGE)
         return HV_EALIGN;
-    if (!reserve && !in_ram(r, in->gpa, in->bytes))
+    if (!reserve && !ref_in_ram(r, in->gpa, in->bytes))
         return HV_EFAULT;
     if (!fixed)
         status = find(r, ioas, in->iova, in->bytes, in->gpa, &at);
@@ -520,7 +520,8 @@ enum hv_status ref_copy(struct ref *r, unsigned to, unsigned from, const struct 
     return status;
 }
 
-/* --- Required ranges, attach ---------------------------------------------------------------------
+/* --- Required ranges, what an attach asks
+ * ----------------------------------------------------------------
  */
 
 enum hv_status ref_require(struct ref *r, unsigned ioas, const struct hc_iova_range *list,
@@ -556,16 +557,7 @@ enum hv_status ref_require(struct ref *r, unsigned ioas, const struct hc_iova_ra
     return HV_OK;
 }
 
-static bool same(const struct ref_target *a, const struct ref_target *b)
-{
-    if (a->domain != b->domain)
-        return false;
-    return a->domain == HC_DOMAIN_PAGING   ? a->ioas == b->ioas
-           : a->domain == HC_DOMAIN_NESTED ? a->root == b->root
-                                           : true;
-}
-
-static enum hv_status check_ioas(const struct ref *r, unsigned ioas, unsigned device)
+enum hv_status ref_check_ioas(const struct ref *r, unsigned ioas, unsigned device)
 {
     const struct ref_ioas *o = &r->ioas[ioas];
     struct ref_range list[128];
@@ -584,43 +576,15 @@ static enum hv_status check_ioas(const struct ref *r, unsigned ioas, unsigned de
     return all_within(o, list, n) ? HV_OK : HV_EBUSY;
 }
 
-enum hv_status ref_attach(struct ref *r, unsigned device, unsigned pasid, struct ref_target target)
+bool ref_ioas_translate(const struct ref *r, unsigned ioas, uint64_t address, bool write,
+                        bool writable_is_readable, uint64_t *gpa)
 {
-    struct ref_target *here = &r->target[device][pasid];
+    const struct ref_mapping *m = mapping_at(&r->ioas[ioas], address);
+    uint32_t wanted = write ? HC_IOAS_WRITE : HC_IOAS_READ;
 
-    if (target.domain == HC_DOMAIN_PAGING && !r->ioas[target.ioas].there)
-        return HV_ENOENT;
-    if (target.domain == HC_DOMAIN_NESTED && !r->device[device].nested)
-        return HV_ENOTSUP;
-    if (target.domain != HC_DOMAIN_BLOCKED) {
-        /* A PASID means one thing, whichever device carries it. */
-        for (unsigned d = 0; pasid && d < r->ndevices; d++) {
-            const struct ref_target *other = &r->target[d][pasid];
-            if (d != device && other->domain != HC_DOMAIN_BLOCKED && !same(other, &target))
-                return HV_EEXIST;
-        }
-        if (target.domain == HC_DOMAIN_PAGING) {
-            enum hv_status status = check_ioas(r, target.ioas, device);
-            if (status != HV_OK)
-                return status;
-        }
-    }
-    *here = target;
-    return HV_OK;
-}
-
-bool ref_translate(const struct ref *r, unsigned device, unsigned pasid, uint64_t address,
-                   bool write, uint64_t *gpa)
-{
-    const struct ref_target *t = &r->target[device][pasid];
-
-    *gpa = address;
-    if (t->domain == HC_DOMAIN_IDENTITY)
-        return in_ram(r, address, 1);
-    if (t->domain != HC_DOMAIN_PAGING)
-        return false; /* the tests' first stages are empty */
-    const struct ref_mapping *m = mapping_at(&r->ioas[t->ioas], address);
-    if (!m || !(m->access & (write ? HC_IOAS_WRITE : HC_IOAS_READ)))
+    if (!write && writable_is_readable)
+        wanted |= HC_IOAS_WRITE;
+    if (!m || !(m->access & wanted))
         return false;
     *gpa = m->gpa + (address - m->first);
     return true;

@@ -59,6 +59,10 @@ static bool bus_devtlb(void *, uint16_t rid, int32_t pasid, bool global, uint64_
                        uint64_t size)
 {
     rig.used_when_told = rig.vm ? rig.vm->quota.used : 0;
+    for (unsigned d = 0; d < 2 * rig.units; d++) {
+        if (rig.rid[d] == rid && rig.silent[d])
+            return false;
+    }
     for (unsigned i = 0; i < ARRAY_SIZE(rig_atc); i++) {
         struct rig_atc *a = &rig_atc[i];
         int32_t own = a->pasid == HC_PASID_NONE ? -1 : (int32_t)a->pasid;
@@ -69,8 +73,15 @@ static bool bus_devtlb(void *, uint16_t rid, int32_t pasid, bool global, uint64_
     return true;
 }
 
-static void bus_response(void *, uint16_t, int32_t, uint16_t, uint8_t)
+static void bus_response(void *, uint16_t rid, int32_t pasid, uint16_t prgi, uint8_t code)
 {
+    unsigned d = 0;
+
+    while (rig.rid[d] != rid)
+        d++;
+    assert_true(rig.nresponses < ARRAY_SIZE(rig.response));
+    rig.response[rig.nresponses++] =
+        (struct rig_response){ d, pasid < 0 ? HC_PASID_NONE : (uint32_t)pasid, prgi, code };
 }
 
 static void bus_complain(void *, const char *rule, const char *text)
@@ -99,18 +110,6 @@ static void reg_write(void *ctx, uint32_t offset, unsigned size, uint64_t value)
     vtd_model_mmio_write(ctx, offset, size, value);
 }
 
-static void stored(void *, uint64_t hpa, unsigned size)
-{
-    if (rig.units == 4 && hpa)
-        vtd_model_memory_written(rig.model[3], hpa, size);
-}
-
-static void flushed(void *, uint64_t hpa, uint64_t size)
-{
-    if (rig.units == 4 && hpa)
-        vtd_model_cache_flush(rig.model[3], hpa, size);
-}
-
 void rig_relax(void *)
 {
     for (unsigned i = 0; i < rig.units; i++)
@@ -120,16 +119,44 @@ void rig_relax(void *)
 /* --- Units that differ ---------------------------------------------------------------------------
  */
 
+#define BIT(n)       (1ull << (n))
+#define NEST         BIT(26)
+#define SECOND_STAGE BIT(46)
+#define FIRST_STAGE  BIT(47)
+/* Scalable mode and all that needs it: PRS, PASID, PDS, SMTS, both stages, SMPWCS. */
+#define SCALABLE                                                                                   \
+    (NEST | SECOND_STAGE | FIRST_STAGE | BIT(29) | BIT(40) | BIT(42) | BIT(43) | BIT(48))
+
 static const struct unit_kind {
     unsigned depths, width; /* bit n: n + 3 levels; bits of address */
     unsigned large;         /* 1: 2M, 3: and 1G */
     bool caching_mode, coherent;
-} kinds[4] = {
-    { 7, 57, 3, false, true },
-    { 1, 39, 0, false, true },
-    { 2, 48, 1, true, true },
-    { 6, 52, 3, false, false },
+    uint64_t without; /* of ECAP */
+} kinds[RIG_KINDS] = {
+    { 7, 57, 3, false, true, 0 },
+    { 1, 39, 0, false, true, 0 },
+    { 2, 48, 1, true, true, 0 },
+    { 6, 52, 3, false, false, 0 },
+    [RIG_SECOND_STAGE] = { 2, 48, 1, true, true, NEST | FIRST_STAGE },
+    [RIG_FIRST_STAGE] = { 2, 48, 0, false, true, NEST | SECOND_STAGE },
+    [RIG_LEGACY] = { 6, 57, 3, false, true, SCALABLE },
 };
+
+static void stored(void *, uint64_t hpa, unsigned size)
+{
+    for (unsigned u = 0; u < rig.units && hpa; u++) {
+        if (!kinds[rig.kind[u]].coherent)
+            vtd_model_memory_written(rig.model[u], hpa, size);
+    }
+}
+
+static void flushed(void *, uint64_t hpa, uint64_t size)
+{
+    for (unsigned u = 0; u < rig.units && hpa; u++) {
+        if (!kinds[rig.kind[u]].coherent)
+            vtd_model_cache_flush(rig.model[u], hpa, size);
+    }
+}
 
 static void put_field(uint64_t *reg, unsigned high, unsigned low, uint64_t value)
 {
@@ -148,6 +175,7 @@ static struct vtd_model_config config_of(const struct unit_kind *k)
     put_field(&c.cap, 7, 7, k->caching_mode);
     put_field(&c.ecap, 0, 0, k->coherent);
     put_field(&c.ecap, 48, 48, k->coherent);
+    c.ecap &= ~k->without;
     return c;
 }
 
@@ -182,16 +210,31 @@ static size_t make_dmar(uint8_t table[4096])
 
 static struct platform_pci functions[REF_DEVICES];
 
-static void make_function(struct platform_pci *f, rid_t rid)
+static unsigned pasid_bits_of(unsigned device)
 {
-    platform_pci_endpoint(f, rid, 0x1234, 0x5678, 0, 0);
+    return device == 3 ? 8 : 20;
+}
+
+static void make_function(unsigned device)
+{
+    struct platform_pci *f = &functions[device];
+
+    platform_pci_endpoint(f, rig.rid[device], 0x1234, 0x5678, 0, 0);
     platform_put(f->config, 0x100, 4, 0x1101000b);
     platform_put(f->config, 0x110, 4, 0x1201000f); /* ATS */
     platform_put(f->config, 0x114, 2, 0x0060);
     platform_put(f->writable, 0x116, 2, 0x801f);
-    platform_put(f->config, 0x120, 4, 0x0001001b); /* PASID, 20 bits */
-    platform_put(f->config, 0x124, 2, 0x1400);
+    platform_put(f->config, 0x120, 4, 0x0001001b); /* PASID */
+    platform_put(f->config, 0x124, 2, pasid_bits_of(device) << 8);
     platform_put(f->writable, 0x126, 2, 7);
+    if (device % 2 == 0) {
+        platform_put(f->config, 0x120, 4, 0x1301001b);
+        platform_put(f->config, 0x130, 4, 0x00010013); /* PRI */
+        platform_put(f->config, 0x136, 2, 0x8100);     /* stopped, PASID in responses */
+        platform_put(f->config, 0x138, 4, 16);
+        platform_put(f->writable, 0x134, 2, 1);
+        platform_put(f->writable, 0x13c, 4, 0xffffffff);
+    }
     platform_add_pci(f);
 }
 
@@ -226,11 +269,16 @@ static void tell(struct ref *ref)
     ref->ram[0] = (struct ref_range){ 0, RIG_RAM_LOW - 1 };
     ref->ram[1] = (struct ref_range){ VM_RAM_HIGH, VM_RAM_HIGH + RIG_RAM_HIGH - 1 };
     for (unsigned d = 0; d < ref->ndevices; d++) {
-        const struct unit_kind *k = &kinds[rig.unit_of[d]];
+        unsigned kind = rig.kind[rig.unit_of[d]];
+        const struct unit_kind *k = &kinds[kind];
         ref->device[d] = (struct ref_device){
             .depths = k->depths,
-            .width = k->width,
-            .nested = true,
+            .width = kind == RIG_FIRST_STAGE ? 47 : k->width, /* the lower half */
+            .nested = kind < RIG_SECOND_STAGE,
+            .shadow = kind == RIG_SECOND_STAGE || kind == RIG_FIRST_STAGE,
+            .writable_is_readable = kind == RIG_FIRST_STAGE,
+            .pasid_bits = kind == RIG_LEGACY ? 0 : pasid_bits_of(d),
+            .pri = kind != RIG_LEGACY && d % 2 == 0,
             .reserved = { { 0xfee00000, 0xfeefffff }, { RIG_RESERVED, RIG_RESERVED + 0xfffff } },
             .nreserved = d == 1 ? 2 : 1,
         };
@@ -239,18 +287,26 @@ static void tell(struct ref *ref)
 
 void rig_start(unsigned units, struct ref *ref)
 {
+    static const uint8_t nesting[] = { 0, 1, 2, 3 };
+
+    rig_start_of(nesting, units, ref);
+}
+
+void rig_start_of(const uint8_t *kind, unsigned units, struct ref *ref)
+{
     uint8_t table[4096];
 
     assert_int_equal(platform_fresh(NULL), 0);
-    rig = (struct rig){ .units = units };
+    rig = (struct rig){ .units = units, .next_table = RIG_ROOT(REF_ROOTS) };
+    memcpy(rig.kind, kind, units);
     memset(rig_atc, 0, sizeof(rig_atc));
     for (unsigned d = 0; d < 2 * units; d++) {
         rig.unit_of[d] = d / 2;
         rig.rid[d] = (rid_t)((0x10 + d / 2) << 8 | (d % 2) << 3);
-        make_function(&functions[d], rig.rid[d]);
+        make_function(d);
     }
     for (unsigned u = 0; u < units; u++) {
-        struct vtd_model_config c = config_of(&kinds[u]);
+        struct vtd_model_config c = config_of(&kinds[kind[u]]);
         rig.model[u] = vtd_model_create(&c, &bus);
         assert_non_null(rig.model[u]);
         platform_add_mmio(&(struct platform_mmio){
@@ -270,6 +326,8 @@ void rig_start(unsigned units, struct ref *ref)
     tell(ref);
     struct hc_ring_setup ring = { .base = RIG_COMMANDS, .entries = 16 };
     assert_int_equal(rig_struct(HC_COMMAND_RING, &ring, sizeof(ring), false, NULL), HV_OK);
+    ring = (struct hc_ring_setup){ .base = RIG_EVENTS, .entries = 512, .vector = 0x40 };
+    assert_int_equal(rig_struct(HC_EVENT_RING, &ring, sizeof(ring), false, NULL), HV_OK);
 }
 
 unsigned rig_end(void)
@@ -279,7 +337,7 @@ unsigned rig_end(void)
     device_end(rig.vm);
     left = (unsigned)rig.vm->quota.used;
     for (unsigned i = 0; i < ARRAY_SIZE(rig_atc); i++)
-        left += rig_atc[i].valid;
+        left += rig_atc[i].valid && !rig.silent[rig_atc[i].device];
     free(rig.vm->vcpu[0]);
     free(rig.vm);
     for (unsigned u = 0; u < rig.units; u++)
@@ -334,6 +392,56 @@ enum hv_status rig_struct(uint64_t number, const void *in, size_t size, bool by_
         return by_command(number, copy, size, value);
     memcpy(at(RIG_SCRATCH), copy, size);
     return rig_call(number, RIG_SCRATCH, value);
+}
+
+bool rig_event(struct hc_event *out)
+{
+    struct hc_ring *ring = at(RIG_EVENTS);
+    const struct hc_event *slot = at(RIG_EVENTS + HC_RING_ENTRIES);
+
+    while (ring->producer != ring->consumer) {
+        *out = slot[ring->consumer++ & 511];
+        if (out->type != HC_EVENT_FAULT && out->type != HC_EVENT_DEVICE_FAILED)
+            return true;
+    }
+    return false;
+}
+
+/* --- What the guest and its devices do -----------------------------------------------------------
+ */
+
+void rig_first_stage(unsigned root, uint64_t va, uint64_t entry)
+{
+    uint64_t table = RIG_ROOT(root);
+
+    for (unsigned level = 3; level; level--) {
+        uint64_t *link = (uint64_t *)at(table) + (va >> (PAGE_SHIFT + 9 * level) & 511);
+        if (!*link) {
+            assert_true(rig.next_table < RIG_COMMANDS);
+            *link = rig.next_table | 0x27; /* accessed: a unit that does not snoop sets nothing */
+            rig.next_table += PAGE_SIZE;
+        }
+        table = *link & ~PAGE_MASK;
+    }
+    ((uint64_t *)at(table))[va >> PAGE_SHIFT & 511] = entry;
+}
+
+void rig_request(unsigned device, uint32_t pasid, uint64_t address, bool write, uint16_t number)
+{
+    struct vtd_model *m = rig.model[rig.unit_of[device]];
+
+    vtd_model_page_request(m, &(struct vtd_page_request){
+                                  .rid = rig.rid[device],
+                                  .prgi = number,
+                                  .pasid_present = pasid != HC_PASID_NONE,
+                                  .pasid = pasid != HC_PASID_NONE ? pasid : 0,
+                                  .read = true,
+                                  .write = write,
+                                  .lpig = true,
+                                  .addr = address,
+                              });
+    vtd_model_run(m);
+    iommu->poll();
 }
 
 /* --- DMA -----------------------------------------------------------------------------------------
