@@ -4,26 +4,21 @@
  * (QEMU -icount shift=0) these are instructions, the same in every run. Prints "@bench NAME VALUE".
  */
 #include "guest/bench/bench.h"
-#include "guest/lib/accel.h"
 #include "guest/lib/cpu.h"
-#include "guest/lib/interrupts.h"
 #include "guest/lib/pci.h"
-#include "guest/lib/rings.h"
 #include "guest/lib/runtime.h"
 #include "guest/lib/sluice.h"
-#include "guest/lib/space.h"
 
-#define EVENT_VECTOR 0x40
-#define VA           (SPACE_USER_BASE + 0x40000000)
-#define ROUNDS       32u
-#define REQUESTS     64u
+#define VA       BENCH_VA
+#define ROUNDS   32u
+#define REQUESTS 64u
 
-static struct accel accel;
+struct accel accel;
 struct hc_device_info device;
-static struct space space;
-static struct event_ring events;
+struct space space;
+struct event_ring events;
 struct command_ring commands;
-static uint32_t pasid;
+uint32_t pasid;
 
 void must(enum hv_status status, const char *what)
 {
@@ -72,8 +67,8 @@ static void set_up(void)
     if (rid < 0 || !accel_open(&accel, (uint32_t)rid))
         fail("no accelerator");
     must(sluice_device_info(0, &device), "device info");
-    interrupt_handler(EVENT_VECTOR, quiet);
-    must(event_ring_open(&events, 512, EVENT_VECTOR, 0), "event ring");
+    interrupt_handler(BENCH_EVENT_VECTOR, quiet);
+    must(event_ring_open(&events, 512, BENCH_EVENT_VECTOR, 0), "event ring");
     must(command_ring_open(&commands, COMMANDS), "command ring");
     must(sluice_iopf_enable(device.device, HC_IOPF_BIND, &outstanding), "IOPF");
     if (outstanding < REQUESTS)
@@ -245,10 +240,16 @@ int guest_main(void)
 {
     report("null_hypercall", least(null_call));
     set_up();
+    if (device.flags & HC_DEVICE_SHADOW) {
+        report("shadow_bind_unbind", least(bind_unbind));
+        bench_shadow();
+        return 0;
+    }
     report("bind_unbind", least(bind_unbind));
     report("invalidate_page_call", least(invalidate_call));
     invalidate_ring();
     page_requests();
+    bench_events();
     bench_ioas();
     return 0;
 }

@@ -4,6 +4,7 @@ import os
 import re
 import struct
 
+import qemu
 import sluice
 
 CONFIG = """[hypervisor]
@@ -39,6 +40,10 @@ ROWS = [
     ("invalidate_page_ring", "instructions", 150, "each of 256 with one doorbell"),
     ("page_request_forward", "instructions", 600, "each of 64, hardware queue to guest ring"),
     ("page_response_ring", "instructions", None, "each of 64 with one doorbell"),
+    ("page_request_to_guest", "instructions", None, "one, to the first line of the guest's handler"),
+    ("fault_to_guest", "instructions", None, "the same"),
+    ("shadow_bind_unbind", "instructions", None, "on a unit that does not nest"),
+    ("shadow_fill", "instructions", None, "each of 256 notices with one doorbell"),
     ("attach_replace", "instructions", 2000, "Linux 6.12 in the same emulator takes 4115"),
     ("ioas_map_4k_call", "instructions", None, ""),
     ("ioas_unmap_4k_call", "instructions", None, ""),
@@ -85,7 +90,11 @@ def figures(r):
 def main(build):
     print("measuring with one tick per instruction; this takes about a minute", flush=True)
     r = sluice.boot(build, CONFIG, icount=True, cpus=1, timeout=400)
-    found = figures(r)
+    # The same guest on a unit without NEST (ECAP bit 26).
+    ecap = qemu.print_config(build)["ecap"] & ~(1 << 26)
+    shadow = sluice.boot(build, CONFIG, icount=True, cpus=1, timeout=60,
+                         server=["--unit-ecap", hex(ecap)])
+    found = figures(shadow) | figures(r)
     tables = sluice.boot(build, TABLES, [(f"{build}/tests/host-test.elf", "host-test.elf")],
                          icount=True, cpus=1, devices=False, shim=False, timeout=60)
     found |= figures(tables)
@@ -107,8 +116,11 @@ def main(build):
             verdict = "" if limit is None else (
                 f"(limit {limit}: {'reached' if value <= limit else 'NOT reached'})")
             print(f"  {name:22} {value:>12} {unit:13} {verdict} {note}".rstrip())
-    if missing or not r.clean() or sluice.ended(r.lines, "bench") != "shutdown code 0":
-        print(sluice.describe(r))
+    broken = [x for x in (r, shadow)
+              if not x.clean() or sluice.ended(x.lines, "bench") != "shutdown code 0"]
+    if missing or broken:
+        for x in broken or (r, shadow, tables):
+            print(sluice.describe(x))
         print("the measurement did not come to its end")
         return 1
     print(f"written to {build}/bench.txt")
