@@ -59,8 +59,9 @@ struct sva {
     struct idmap roots;   /* low 20 bits of a root's page number to a list of SVA spaces */
     struct slab objects;  /* spaces, bonds, domains */
     struct second_stage *second[IOMMU_UNITS_MAX];
-    uint32_t serial;       /* makes handles differ over time */
-    struct lock fill_lock; /* RANK_FILL: the tables that page requests fill */
+    uint32_t stage2s[IOMMU_UNITS_MAX]; /* by unit: hv/stage2.h */
+    uint32_t serial;                   /* makes handles differ over time */
+    struct lock fill_lock;             /* RANK_FILL: the tables that page requests fill */
     struct shadow *shadows;
     uint32_t nshadows;
     struct invalidate_run run;

@@ -9,6 +9,7 @@
 #include "hv/ioas.h"
 #include "hv/log.h"
 #include "hv/shadow.h"
+#include "hv/stage2.h"
 
 /* Map the VM's RAM, as large as the unit allows, and what firmware has in it. */
 static enum hv_status map_ram(struct vm *vm, struct pt *table)
@@ -41,7 +42,7 @@ static enum hv_status second_make(struct vm *vm, struct iommu_unit *unit, struct
     status = map_ram(vm, &s->table);
     if (status != HV_OK)
         goto fail_table;
-    status = iommu->stage2_create(unit, &s->table, &s->hw);
+    status = stage2_make(vm, unit, &s->table, &s->hw);
     if (status != HV_OK)
         goto fail_table;
     *out = s;
@@ -69,7 +70,7 @@ void domain_end(struct vm *vm)
         struct second_stage *s = vm->sva->second[i];
         if (!s)
             continue;
-        if (iommu->stage2_destroy(&s->hw) == HV_OK)
+        if (stage2_end(vm, &s->hw) == HV_OK)
             pt_destroy(&s->table);
         else
             log_error("iommu", "%s: hardware may still walk its second stage, which is kept",
@@ -77,6 +78,7 @@ void domain_end(struct vm *vm)
         pages_free(&vm->quota, 0, s);
         vm->sva->second[i] = NULL;
     }
+    stage2_leave(vm);
 }
 
 static bool fits(const struct domain *domain, const struct device *device)

@@ -187,6 +187,20 @@ void ioas_detach(struct ioas *ioas, const struct device *d, struct ioas_unit *un
         ioas->now &= ~(1u << d->handle);
 }
 
+bool ioas_give_up(struct vm *vm, const struct iommu_unit *unit)
+{
+    for (uint32_t id = 0; (id = idmap_next(&vm->sva->ioases, id)) < IDMAP_SIZE; id++) {
+        struct ioas *ioas = idmap_get(&vm->sva->ioases, id);
+        for (struct ioas_unit *u = ioas->units; u; u = u->next) {
+            if (u->hw.unit != unit || u->users)
+                continue;
+            ioas_table_drop(ioas, u);
+            return true;
+        }
+    }
+    return false;
+}
+
 /* --- Life ----------------------------------------------------------------------------------------
  */
 

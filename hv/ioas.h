@@ -48,6 +48,8 @@ uint64_t ioas_end_wanted(const struct ioas *ioas);
 enum hv_status ioas_attach(struct ioas *ioas, const struct device *device, struct ioas_unit **out);
 /* One less. @undo: the attach did not come about, leave nothing of it. */
 void ioas_detach(struct ioas *ioas, const struct device *device, struct ioas_unit *unit, bool undo);
+/* Give up a table that is kept for nobody on @unit. False: @vm has none. Lock: the VM's. */
+bool ioas_give_up(struct vm *vm, const struct iommu_unit *unit);
 /* The VM ends; nothing is attached. */
 void ioas_end(struct vm *vm);
 

@@ -10,6 +10,7 @@
 #include "hv/ioas.h"
 #include "hv/log.h"
 #include "hv/platform.h"
+#include "hv/stage2.h"
 #include "hv/vm.h"
 
 #define LEVELS_MIN 3u
@@ -192,7 +193,7 @@ enum hv_status ioas_table_get(struct ioas *ioas, struct iommu_unit *hw, struct i
     if (status != HV_OK)
         goto fail_table;
     struct ioas_unit *u = object;
-    status = iommu->stage2_create(hw, &table->pt, &u->hw);
+    status = stage2_make(ioas->vm, hw, &table->pt, &u->hw);
     if (status != HV_OK)
         goto fail_unit;
     u->table = table;
@@ -218,7 +219,7 @@ void ioas_table_drop(struct ioas *ioas, struct ioas_unit *unit)
     while (*link != unit)
         link = &(*link)->next;
     *link = unit->next;
-    table->walked |= iommu->stage2_destroy(&unit->hw) != HV_OK;
+    table->walked |= stage2_end(ioas->vm, &unit->hw) != HV_OK;
     slab_free(ioas->iova.segments, unit);
     if (--table->units == 0)
         table_free(ioas, table);

@@ -12,6 +12,7 @@
 #include "hv/guest_memory.h"
 #include "hv/log.h"
 #include "hv/platform.h"
+#include "hv/stage2.h"
 
 #define LEVELS_MIN 3u
 #define LEVELS_MAX 5u
@@ -76,7 +77,7 @@ enum hv_status shadow_make(const struct space *space, const struct device *devic
                   caps->second_stage_large, !caps->coherent_tables);
     if (status != HV_OK)
         goto fail_page;
-    status = iommu->stage2_create(device->io.unit, &s->table, &s->hw);
+    status = stage2_make(vm, device->io.unit, &s->table, &s->hw);
     if (status != HV_OK)
         goto fail_table;
     lock_take(lock_of(vm));
@@ -105,7 +106,7 @@ void shadow_free(struct shadow *shadow)
     *link = shadow->next;
     vm->sva->nshadows--;
     lock_drop(lock_of(vm));
-    if (iommu->stage2_destroy(&shadow->hw) == HV_OK)
+    if (stage2_end(vm, &shadow->hw) == HV_OK)
         pt_destroy(&shadow->table);
     else
         log_error("shadow", "%s: hardware may still walk a shadow, which is kept", vm->name);

@@ -36,11 +36,13 @@ struct iommu_caps {
     uint8_t second_stage_levels; /* levels to build second-stage tables with */
     uint8_t second_stage_large;  /* as struct pt.large */
     uint8_t second_stage_depths; /* what it could walk as well; bit n: n + 3 levels */
-    uint8_t input_bits;          /* width of the addresses that a second stage can take */
-    bool interrupts;             /* irq_map works */
-    bool coherent_tables;        /* paging structures are snooped */
-    bool caching_mode; /* what is not mapped may be cached: added second-stage mappings need
-                          stage2_changed too */
+    uint32_t domains; /* second stages, and devices that nest without PASID: so many in all; 0: any
+                         number */
+    uint8_t input_bits;   /* width of the addresses that a second stage can take */
+    bool interrupts;      /* irq_map works */
+    bool coherent_tables; /* paging structures are snooped */
+    bool caching_mode;    /* what is not mapped may be cached: added second-stage mappings need
+                             stage2_changed too */
     const struct pt_format *second_stage_format;
 };
 

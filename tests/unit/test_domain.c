@@ -286,6 +286,48 @@ static void tables_that_hardware_may_walk_are_kept(void **state)
     assert_int_equal(vm_a->quota.used, 0);
 }
 
+static uint32_t ioas(struct vm *vm)
+{
+    struct hc_ioas_create in = { .size = sizeof(in) };
+    uint64_t handle;
+
+    assert_int_equal(call_struct(vm, HC_IOAS_CREATE, &in, sizeof(in), &handle), HV_OK);
+    return (uint32_t)handle;
+}
+
+/* Two VMs have 4 of 8 each: for the VM's memory, for each device, and one more for a. */
+static void domain_ids_are_shared_out(void **state)
+{
+    (void)state;
+    fake.caps[0].domains = 8;
+    fake.caps[0].second_stage_depths = fake.caps[1].second_stage_depths = 2;
+    uint64_t first = ioas(vm_a), second = ioas(vm_a);
+    assert_int_equal(attach(vm_a, 0, 1, HC_DOMAIN_PAGING, first), HV_OK);
+    assert_int_equal(attach(vm_a, 1, 1, HC_DOMAIN_PAGING, first), HV_OK); /* the same id */
+    assert_refused(attach(vm_a, 0, 2, HC_DOMAIN_PAGING, second), HV_EQUOTA);
+    assert_int_equal(attach(vm_a, 2, 2, HC_DOMAIN_PAGING, second), HV_OK); /* another unit */
+    for (unsigned i = 1; i < 3; i++)
+        assert_int_equal(attach(vm_b, 0, i, HC_DOMAIN_PAGING, ioas(vm_b)), HV_OK);
+    assert_int_equal(attach(vm_b, 0, 3, HC_DOMAIN_PAGING, ioas(vm_b)), HV_EQUOTA);
+    /* What is kept in case it comes back makes room. */
+    assert_int_equal(attach(vm_a, 0, 1, HC_DOMAIN_BLOCKED, 0), HV_OK);
+    assert_int_equal(attach(vm_a, 1, 1, HC_DOMAIN_BLOCKED, 0), HV_OK);
+    assert_int_equal(attach(vm_a, 0, 2, HC_DOMAIN_PAGING, second), HV_OK);
+    assert_int_equal(attach(vm_a, 0, 1, HC_DOMAIN_PAGING, first), HV_EQUOTA);
+}
+
+/* The share of one that has gone is the others'. */
+static void domain_ids_of_a_vm_that_ends_are_shared_again(void **state)
+{
+    (void)state;
+    fake.caps[0].domains = 8;
+    fake.caps[0].second_stage_depths = 2;
+    device_end(vm_a);
+    for (unsigned i = 1; i < 7; i++)
+        assert_int_equal(attach(vm_b, 0, i, HC_DOMAIN_PAGING, ioas(vm_b)), HV_OK);
+    assert_int_equal(attach(vm_b, 0, 7, HC_DOMAIN_PAGING, ioas(vm_b)), HV_EQUOTA);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -301,6 +343,8 @@ int main(void)
         abi_test(errors_change_nothing),
         abi_test(a_device_that_fails_is_blocked_and_told),
         abi_test(tables_that_hardware_may_walk_are_kept),
+        abi_test(domain_ids_are_shared_out),
+        abi_test(domain_ids_of_a_vm_that_ends_are_shared_again),
     };
 
     return cmocka_run_group_tests(tests, platform_setup, platform_check);

@@ -148,6 +148,7 @@ void vtd_caps_publish(const struct vtd_caps *hw, struct iommu_caps *out)
     out->second_stage_depths = first ? 1u << (4 - 3) : (uint8_t)field(hw->cap, 11, 9); /* SAGAW */
     /* First-stage addresses are canonical: the lower half has one bit less than 4 levels reach. */
     out->input_bits = (uint8_t)(first && mgaw > 47 ? 47 : mgaw);
+    out->domains = (1u << hw->did_bits) - 1; /* 0 is hardware's */
     out->interrupts = hw->remap_interrupts;
     out->coherent_tables = hw->scalable ? hw->walk_snoop : hw->coherent;
     out->caching_mode = hw->caching_mode && !first; /* CM is not for first-stage tables (6.1) */
