@@ -260,12 +260,37 @@ static bool in_table(const struct ioas_table *table, struct iova_range range)
     return table->built == UINT64_MAX || range.first < table->built;
 }
 
-static void unmap_one(struct ioas_table *table, struct iova_range range, struct pt_freed *freed)
+/* Lay @range, whose ends are mapped, around what firmware has in the table (hv/direct.h), which
+ * lies in holes. @return how many pieces. */
+static unsigned around_firmware(const struct ioas *ioas, struct iova_range range,
+                                struct iova_range piece[DIRECT_MAX + 1])
 {
-    enum hv_status status =
-        pt_unmap(&table->pt, PTADDR(range.first), range.last - range.first + 1, freed);
+    unsigned n = 1;
 
-    hv_assert(status == HV_OK); /* split before, or mapped as it is */
+    piece[0] = range;
+    for (unsigned d = 0; d < ioas->vm->ndirect; d++) {
+        const struct direct *hole = &ioas->vm->direct[d];
+        for (unsigned i = 0; i < n; i++) {
+            if (hole->last < piece[i].first || hole->first > piece[i].last)
+                continue;
+            piece[n++] = (struct iova_range){ hole->last + 1, piece[i].last };
+            piece[i].last = hole->first - 1;
+            break;
+        }
+    }
+    return n;
+}
+
+static void unmap_one(const struct ioas *ioas, struct ioas_table *table, struct iova_range range,
+                      struct pt_freed *freed)
+{
+    struct iova_range piece[DIRECT_MAX + 1];
+
+    for (unsigned i = around_firmware(ioas, range, piece); i--;) {
+        enum hv_status status =
+            pt_unmap(&table->pt, PTADDR(piece[i].first), piece[i].last - piece[i].first + 1, freed);
+        hv_assert(status == HV_OK); /* split before, or mapped as it is */
+    }
 }
 
 /* Nobody walks a table that is still being built: if it is too shallow now, it goes. */
@@ -284,7 +309,7 @@ static void undo_map(struct ioas *ioas, const struct ioas_table *failed, struct 
         struct pt_freed freed = { 0 };
         if (!in_table(t, range))
             continue;
-        unmap_one(t, range, &freed);
+        unmap_one(ioas, t, range, &freed);
         if (changed(ioas, t, range) == HV_OK) /* a device may have used it meanwhile */
             pt_release(&t->pt, &freed);
     }
@@ -355,20 +380,19 @@ enum hv_status ioas_table_unmap(struct ioas *ioas, struct iova_range range, bool
         return HV_OK;
     }
     const struct iova_range all = with_leaves(ioas, range);
-    if (t->next) {
+    if (t->next || ioas->vm->ndirect) {
         status = split_all(ioas, range);
-        if (status != HV_OK)
-            goto fail;
-        for (; t->next; t = t->next)
-            unmap_one(t, range, &freed);
+        for (; t && status == HV_OK; t = t->next)
+            unmap_one(ioas, t, range, &freed);
+    } else {
+        status = pt_unmap(&t->pt, PTADDR(range.first), range.last - range.first + 1, &freed);
     }
-    status = pt_unmap(&t->pt, PTADDR(range.first), range.last - range.first + 1, &freed);
     if (status != HV_OK)
         goto fail;
     *done = true;
     status = changed(ioas, NULL, all);
     if (status == HV_OK)
-        pt_release(&t->pt, &freed); /* all tables are charged to the same quota */
+        pt_release(&ioas->tables->pt, &freed); /* all are charged to the same quota */
     else
         log_error("ioas", "%s: pages of tables cannot be confirmed unused: kept", ioas->vm->name);
     return status;

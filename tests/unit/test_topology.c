@@ -208,6 +208,13 @@ static void firmwares_memory_is_there_under_every_translation_but_blocked(void *
         assert_int_equal(bed_read(BED_A, BED_NO_PASID, rmrr + RMRR_SIZE, &value), 0);
         assert_int_equal(value, 0x4001);
     }
+    /* What goes on both sides of it, at once, leaves it. */
+    assert_int_equal(map(ioas, rmrr - PAGE_SIZE), HV_OK);
+    assert_int_equal(
+        call_with(vm, HC_IOAS_UNMAP, (struct hc_ioas_unmap){ .flags = HC_IOAS_ALL, .ioas = ioas }),
+        HV_OK);
+    assert_false(reaches(BED_A, rmrr - PAGE_SIZE) || reaches(BED_A, rmrr + RMRR_SIZE));
+    assert_true(reaches(BED_A, rmrr) && reaches(BED_A, rmrr + RMRR_SIZE - PAGE_SIZE));
     assert_int_equal(attach(vm, 1, HC_PASID_NONE, HC_DOMAIN_BLOCKED, 0), HV_OK);
     assert_false(reaches(BED_A, rmrr));
     assert_true(reaches(BED_B, rmrr));
