@@ -72,6 +72,7 @@ enum hv_status attach_hc(struct vm *vm, const void *arg, uint64_t *value)
         return HV_EINVAL;
     if (!device)
         return HV_ENODEV;
+    device = device->first;
     enum hv_status status = check_pasid(device, in->pasid);
     if (status != HV_OK)
         return status;

@@ -12,6 +12,7 @@
 #include "hv/interrupt.h"
 #include "hv/iopf.h"
 #include "hv/log.h"
+#include "hv/pci_group.h"
 #include "hv/platform.h"
 #include "hv/rings.h"
 #include "hv/shadow.h"
@@ -90,6 +91,16 @@ static void share_requests(const struct device *d, int by)
     lock_drop(&live_lock);
 }
 
+/* The one of the VM that hardware cannot tell @d from, else @d. */
+static struct device *first_of(const struct vm *vm, struct device *d, const struct pci_group *group)
+{
+    for (unsigned i = 0; i < vm->ndevices && group->aliased; i++) {
+        if (vm->device[i]->io.aliased && vm->device[i]->io.alias == group->alias)
+            return vm->device[i]->first;
+    }
+    return d;
+}
+
 enum hv_status device_add(struct vm *vm, const struct boot_pci *pci)
 {
     void *page;
@@ -105,10 +116,17 @@ enum hv_status device_add(struct vm *vm, const struct boot_pci *pci)
     if (status != HV_OK)
         return status;
     struct device *d = page;
+    const struct pci_group group = pci_group(pci->rid);
     *d = (struct device){
-        .io = { .rid = pci->rid, .unit = unit, .quota = &vm->quota, .owner = d },
+        .io = { .rid = pci->rid,
+                .unit = unit,
+                .quota = &vm->quota,
+                .owner = d,
+                .aliased = group.aliased,
+                .alias = group.alias },
         .caps = iommu->caps(unit),
         .vm = vm,
+        .first = first_of(vm, d, &group),
         .handle = vm->ndevices,
         .vrid = vpci_rid(vm->ndevices),
         .line = pci->line,
@@ -116,7 +134,7 @@ enum hv_status device_add(struct vm *vm, const struct boot_pci *pci)
     status = domain_prepare(d);
     if (status != HV_OK)
         goto fail;
-    status = iommu->device_add(&d->io);
+    status = d->first == d ? iommu->device_add(&d->io) : iommu->device_join(&d->io, &d->first->io);
     if (status != HV_OK)
         goto fail;
     status = direct_take(d, pci->flags & BOOT_PCI_MAP_FIRMWARE);
@@ -322,7 +340,8 @@ enum hv_status device_hc_info(struct vm *vm, const void *arg, uint64_t *value)
         .unit = d->caps->index,
         .pasid_bits = d->io.pasid_bits,
         .page_requests = iopf_allowance(d),
-        .state = d->io.failed ? HC_DEVICE_FAILED : HC_DEVICE_OK,
+        .state = d->first->io.failed ? HC_DEVICE_FAILED : HC_DEVICE_OK,
+        .group = d->io.aliased ? d->first->handle + 1 : 0,
         .iopf = d->iopf,
         .first_stage_bits = first_stage_bits(d->caps),
         .interrupts = d->caps->interrupts ? INTERRUPTS : 0,

@@ -24,6 +24,7 @@ struct device {
     struct iommu_device io;        /* rid, unit, what the function can */
     const struct iommu_caps *caps; /* of its unit */
     struct vm *vm;
+    struct device *first; /* of those that share a requester id, itself if alone: it has the bond */
     struct device *next_live; /* hv/device.c: of the same slot */
     _Atomic uint32_t holders; /* of device_hold() */
     uint32_t handle;

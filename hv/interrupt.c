@@ -185,7 +185,7 @@ enum hv_status interrupt_on(struct device *d, uint32_t index, uint32_t vcpu, uin
 {
     struct interrupt *i;
 
-    if (d->io.failed)
+    if (d->first->io.failed)
         return HV_EIO;
     bool first = !d->interrupts;
     enum hv_status status = interrupt_of(d, index, &i);

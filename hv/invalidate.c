@@ -140,6 +140,7 @@ static enum hv_status by_rid(const struct vm *vm, const struct hc_invalidate *in
 
     if (!d)
         return HV_ENODEV;
+    d = d->first;
     if (!d->rid_bond || d->rid_bond->space->kind != HC_DOMAIN_NESTED)
         return HV_ENOENT;
     return order_all(d->rid_bond->space, in);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Access control services: PCIe 6.12, 7.7.11. A conventional bus has none of it: every function on
- * it sees every transaction, and a bridge to PCIe gives them all its own requester id (PCIe to PCI
- * bridge 2.3). */
+ * it sees every transaction, and the bridge above makes them carry function 0 of device 0 of its
+ * secondary bus (PCIe to PCI bridge 2.3), or, if it is no PCIe bridge, its own id (VT-d 3.12). */
 #include "hv/pci_group.h"
 
 #include "hv/pci.h"
@@ -118,7 +118,12 @@ struct pci_group pci_group(rid_t rid)
     for (unsigned i = 0; i <= n; i++) {
         struct package package = package_of(way[i], i > 0);
         bool conventional = i < n && is_conventional(way[i]);
-        group.aliased = group.aliased || conventional;
+        if (conventional && !group.aliased) { /* it is the one nearest to the root that tells */
+            group.aliased = true;
+            group.alias = kind_of(way[i]) == TO_PCI
+                              ? pci_rid(pci_config_read(way[i], PCI_SECONDARY_BUS, 1), 0, 0)
+                              : way[i];
+        }
         if (apart && (conventional || !all_isolate(package))) {
             group.id = conventional ? way[i] : i > 0 ? way[i - 1] : package.first;
             apart = false;

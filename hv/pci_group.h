@@ -10,7 +10,8 @@
 
 struct pci_group {
     rid_t id;     /* two functions are of one group if this is the same */
-    bool aliased; /* requests carry the requester id of a bridge, not the function's */
+    bool aliased; /* requests may carry another id, as do those of the rest of the group: */
+    rid_t alias;
 };
 
 /* Turns on, in the ports above the function, in those beside them and in itself, what keeps it

@@ -23,6 +23,8 @@
 
 #define CAP_PCIE       0x10u
 #define CAP_PCIE_BYTES 0x3cu /* PCIe 7.5.3, version 2 */
+#define PCIE_CONTROL   0x08u /* device control */
+#define PCIE_PHANTOM   0x200u
 
 /* What the guest can set in the command register. */
 #define COMMAND_WRITABLE (PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER | PCI_COMMAND_NO_INTX)
@@ -180,6 +182,19 @@ static void look_for_peer(void *ctx, rid_t rid)
     p->found = rid;
 }
 
+/* What nobody owns, but firmware may have left running, would translate as the VM's function does.
+ */
+static void quiet_peer(void *ctx, rid_t rid)
+{
+    const struct pci_group *group = ctx;
+
+    if (taken[rid / 32] & 1u << (rid % 32) || pci_config_read(rid, PCI_HEADER_TYPE, 1) & 0x7f ||
+        pci_group(rid).id != group->id)
+        return;
+    uint32_t command = pci_config_read(rid, PCI_COMMAND, 2);
+    pci_config_write(rid, PCI_COMMAND, 2, command & ~(uint32_t)PCI_COMMAND_MASTER);
+}
+
 /* A group of functions that can reach each other past the IOMMU has one owner. */
 static enum hv_status check_group(const struct vm *vm, const struct boot_pci *pci)
 {
@@ -187,12 +202,12 @@ static enum hv_status check_group(const struct vm *vm, const struct boot_pci *pc
     struct peer peer = { .vm = vm, .rid = pci->rid, .group = group.id };
     char text[96];
 
-    if (group.aliased)
-        return refuse(vm, pci, HV_ENOTSUP,
-                      "is behind a bridge to conventional PCI, whose requester id its DMA carries");
     pci_each(look_for_peer, &peer);
-    if (!peer.any)
+    if (!peer.any) {
+        if (group.aliased)
+            pci_each(quiet_peer, &group);
         return HV_OK;
+    }
     snprintf(text, sizeof(text), "cannot be kept apart from %02x:%02x.%x of another VM (no ACS)",
              peer.found >> 8, (peer.found >> 3) & 31, peer.found & 7);
     return refuse(vm, pci, HV_EEXIST, text);
@@ -224,6 +239,11 @@ static enum hv_status take_function(struct vm *vm, const struct boot_pci *pci)
     unsigned pcie = pci_capability(pci->rid, CAP_PCIE);
     if (pcie + CAP_PCIE_BYTES <= 256)
         f->pcie = (uint8_t)pcie;
+    if (f->pcie) { /* it uses no function number but its own (PCIe 7.5.3.4); the guest cannot write
+                      it */
+        uint32_t control = pci_config_read(pci->rid, pcie + PCIE_CONTROL, 2);
+        pci_config_write(pci->rid, pcie + PCIE_CONTROL, 2, control & ~PCIE_PHANTOM);
+    }
     vmsi_create(pci->rid, &f->msi);
     vm->vpci->nfunctions++;
     pci_config_write(pci->rid, PCI_COMMAND, 2, PCI_COMMAND_MEMORY | PCI_COMMAND_NO_INTX);

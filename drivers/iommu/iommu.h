@@ -67,6 +67,10 @@ struct iommu_device {
     struct iommu_unit *unit;
     struct page_quota *quota; /* pays for its tables */
     void *owner;              /* the core's; handed back in events */
+    /* Its requests may carry this id in place of its own, as do those of others behind the same
+     * bridge to conventional PCI (VT-d 3.12). Such a function has neither PASID nor ATS. */
+    bool aliased;
+    rid_t alias;
 
     uint8_t pasid_bits;      /* min of function and unit; 0: no PASID */
     bool ats, pri;           /* the function and the unit can */
@@ -173,6 +177,11 @@ struct iommu_ops {
     /* Take a function in: @dev has rid, unit, quota, owner. Reads its capabilities, enables PASID
      * and ATS in order; BLOCKED. HV_EEXIST: rid already in. */
     enum hv_status (*device_add)(struct iommu_device *dev);
+    /* Take a function in that has the same alias as @first, which is in and BLOCKED: one cannot be
+     * told from the other, so what @first is attached to is for both. @dev as for device_add; of
+     * all calls it is for irq_map, irq_unmap and device_remove, before that of @first. Faults of
+     * both are told of @first. HV_EEXIST, HV_ENOMEM; HV_ENOTSUP: behind another unit. */
+    enum hv_status (*device_join)(struct iommu_device *dev, struct iommu_device *first);
     /* Block everything, turn PRI, ATS and PASID off, drain, free. Cannot fail. */
     void (*device_remove)(struct iommu_device *dev);
 

@@ -42,6 +42,12 @@ static enum hv_status device_add(struct iommu_device *dev)
     return HV_ENOTSUP;
 }
 
+static enum hv_status device_join(struct iommu_device *dev, struct iommu_device *first)
+{
+    (void)dev, (void)first;
+    return HV_ENOTSUP;
+}
+
 static void device_nothing(struct iommu_device *dev)
 {
     (void)dev;
@@ -132,6 +138,7 @@ const struct iommu_ops iommu_none = {
     .caps = caps,
     .unit_of = unit_of,
     .device_add = device_add,
+    .device_join = device_join,
     .device_remove = device_nothing,
     .stage2_create = stage2_create,
     .stage2_destroy = stage2_destroy,

@@ -110,7 +110,8 @@ struct hc_device_info {
     uint32_t iopf;             /* categories enabled now */
     uint32_t first_stage_bits; /* usable width of first-stage addresses */
     uint32_t interrupts;       /* HC_DEVICE_IRQ takes indices below; 0: not supported */
-    uint32_t reserved0;
+    uint32_t group; /* not 0: hardware cannot tell it from others with this number: an attach of one
+                       is one of all */
     uint64_t reserved[2];
 };
 

@@ -293,6 +293,15 @@ static void conventional_buses_hide_who_asks(void **state)
     assert_true(a.aliased && b.aliased);
     assert_int_equal(a.id, pci_rid(2, 0, 0));
     assert_int_equal(b.id, pci_rid(0, 30, 0));
+    assert_int_equal(a.alias, pci_rid(3, 0, 0));
+    assert_int_equal(b.alias, pci_rid(0, 30, 0));
+    /* One behind the other: the upper one lends its id. */
+    port(5, pci_rid(3, 2, 0), 0, 5, 5);
+    endpoint(6, pci_rid(5, 1, 0));
+    function[1].config[PCI_SUBORDINATE_BUS] = 5;
+    a = pci_group(pci_rid(5, 1, 0));
+    assert_int_equal(a.id, pci_rid(2, 0, 0));
+    assert_int_equal(a.alias, pci_rid(3, 0, 0));
 }
 
 int main(void)

@@ -57,6 +57,37 @@ static size_t add_rmrr(uint8_t *table, size_t at, rid_t rid, uint64_t first, uin
     return at + 32;
 }
 
+/* 00:1c.0, PCIe to PCI, and behind it 04:01.0 and 04:02.0; 00:1e.0, no PCIe bridge, and behind it
+ * 05:00.0. Ids that requests of theirs carry: */
+enum { ONE = 0x0408, TWO = 0x0410, OF_BRIDGE = 0x0400, THREE = 0x0500, OF_OLD_BRIDGE = 0x00f0 };
+
+static struct platform_pci bridges[2], conventional[3];
+
+static void conventional_make(void)
+{
+    static const rid_t rids[] = { ONE, TWO, THREE };
+
+    for (unsigned i = 0; i < 2; i++) {
+        struct platform_pci *f = &bridges[i];
+        platform_pci_endpoint(f, i ? OF_OLD_BRIDGE : 0x00e0, 0x1234, 0x1111, 0, 0);
+        f->config[0x0e] = 1;
+        f->config[0x19] = f->config[0x1a] = (uint8_t)(4 + i);
+        platform_add_pci(f);
+    }
+    platform_put(bridges[0].config, 0x06, 2, 0x10);
+    platform_put(bridges[0].config, 0x34, 1, 0x40);
+    platform_put(bridges[0].config, 0x40, 4, 0x00720010);
+    for (unsigned i = 0; i < 3; i++) {
+        platform_pci_endpoint(&conventional[i], rids[i], 0x1234, 0x2222, 0, 0);
+        /* Where extended capabilities would be, such a bridge may show anything. */
+        platform_put(conventional[i].config, 0x100, 4, 0x1201000f);
+        platform_put(conventional[i].config, 0x104, 2, 0x60);
+        platform_put(conventional[i].config, 0x120, 4, 0x0001001b);
+        platform_put(conventional[i].config, 0x124, 2, 0x1400);
+        platform_add_pci(&conventional[i]);
+    }
+}
+
 static int fresh(void **state)
 {
     static unsigned run;
@@ -70,6 +101,7 @@ static int fresh(void **state)
     config.ecap &= ~kind->without;
     bed.noncoherent = !(config.ecap & BIT(0));
     bed_make(&config, 2);
+    conventional_make();
     rmrr = platform_ram(8 << 20).v + 0x3000 + 0x20000ull * run++; /* claims are for ever */
     memset(platform_memory(rmrr, RMRR_SIZE), 0x77, RMRR_SIZE);
     size_t length = bed_dmar(table);
@@ -276,6 +308,195 @@ static void without_memory_nothing_is_held(void **state)
     assert_true(reaches(BED_A, rmrr));
 }
 
+/* --- Behind a bridge to conventional PCI ---------------------------------------------------------
+ */
+
+static uint64_t reads(rid_t rid, uint64_t address)
+{
+    uint64_t value = 0;
+
+    return bed_read(rid, BED_NO_PASID, address, &value) == 0 ? value : 0;
+}
+
+/* All ids that requests of the two may carry. */
+static void both_read(uint64_t address, uint64_t wanted)
+{
+    assert_int_equal(reads(ONE, address), wanted);
+    assert_int_equal(reads(TWO, address), wanted);
+    assert_int_equal(reads(OF_BRIDGE, address), wanted);
+}
+
+static void what_shares_a_requester_id_translates_together(void **state)
+{
+    (void)state;
+    assert_int_equal(device_add(vm, &(struct boot_pci){ BED_PLAIN, 1, 0 }), HV_OK);
+    assert_int_equal(device_add(vm, &(struct boot_pci){ TWO, 2, 0 }), HV_OK);
+    both_read(0x6000, 0);
+    assert_int_equal(attach(vm, 1, HC_PASID_NONE, HC_DOMAIN_IDENTITY, 0), HV_OK);
+    assert_int_equal(reads(OF_BRIDGE, 0x6000), 0x6001);
+    assert_int_equal(reads(TWO, 0x6000), 0x6001);
+    assert_int_equal(reads(ONE, 0x6000), 0); /* nobody's */
+    assert_int_equal(attach(vm, 1, HC_PASID_NONE, HC_DOMAIN_BLOCKED, 0), HV_OK);
+    both_read(0x6000, 0);
+    assert_int_equal(device_add(vm, &(struct boot_pci){ ONE, 3, 0 }), HV_OK);
+    assert_int_equal(device_add(other, &(struct boot_pci){ THREE, 4, 0 }), HV_OK);
+    both_read(0x6000, 0);
+
+    assert_int_equal(attach(vm, 1, HC_PASID_NONE, HC_DOMAIN_IDENTITY, 0), HV_OK);
+    both_read(0x6000, 0x6001);
+    assert_int_equal(attach(vm, 2, HC_PASID_NONE, HC_DOMAIN_BLOCKED, 0), HV_OK);
+    both_read(0x6000, 0);
+    assert_int_equal(attach(vm, 2, HC_PASID_NONE, HC_DOMAIN_IDENTITY, 0), HV_OK);
+    both_read(0x6000, 0x6001);
+    assert_int_equal(reads(BED_PLAIN, 0x6000), 0);
+    assert_int_equal(reads(THREE, 0x6000), 0);
+    uint32_t ioas = ioas_make();
+    assert_int_equal(map(ioas, 0x900000), HV_OK);
+    assert_int_equal(attach(vm, 1, HC_PASID_NONE, HC_DOMAIN_PAGING, ioas), HV_OK); /* for both */
+    both_read(0x900000, 0x4001);
+    both_read(0x6000, 0);
+    assert_int_equal(attach(vm, 2, HC_PASID_NONE, HC_DOMAIN_PAGING, ioas), HV_OK); /* as it is */
+    struct hc_ioas_unmap all = { .flags = HC_IOAS_ALL, .ioas = ioas };
+    assert_int_equal(call_with(vm, HC_IOAS_UNMAP, all), HV_OK);
+    both_read(0x900000, 0);
+    assert_int_equal(attach(vm, 1, HC_PASID_NONE, HC_DOMAIN_IDENTITY, 0), HV_OK);
+    both_read(0x6000, 0x6001);
+    assert_int_equal(attach(vm, 2, HC_PASID_NONE, HC_DOMAIN_BLOCKED, 0), HV_OK);
+    both_read(0x6000, 0);
+
+    /* The other bridge has the id itself. */
+    assert_int_equal(attach(other, 0, HC_PASID_NONE, HC_DOMAIN_IDENTITY, 0), HV_OK);
+    uint64_t *page = ram(other, 0x6000);
+    *page = 42;
+    assert_int_equal(reads(THREE, 0x6000), 42);
+    assert_int_equal(reads(OF_OLD_BRIDGE, 0x6000), 42);
+    both_read(0x6000, 0);
+    /* Gone with their VM; what is left translates as before. */
+    assert_int_equal(attach(vm, 2, HC_PASID_NONE, HC_DOMAIN_IDENTITY, 0), HV_OK);
+    device_end(other);
+    assert_int_equal(reads(THREE, 0x6000), 0);
+    assert_int_equal(reads(OF_OLD_BRIDGE, 0x6000), 0);
+    both_read(0x6000, 0x6001);
+    device_end(vm);
+    both_read(0x6000, 0);
+    bed_interrupts();
+}
+
+static void the_guest_is_told_what_shares_a_requester_id(void **state)
+{
+    const struct kind *kind = *state;
+    struct hc_event e;
+
+    event_ring(vm, 64);
+    assert_int_equal(device_add(vm, &(struct boot_pci){ BED_PLAIN, 1, 0 }), HV_OK);
+    assert_int_equal(device_add(vm, &(struct boot_pci){ ONE, 2, 0 }), HV_OK);
+    assert_int_equal(device_add(vm, &(struct boot_pci){ TWO, 3, 0 }), HV_OK);
+    assert_int_equal(device_add(vm, &(struct boot_pci){ THREE, 4, 0 }), HV_OK);
+    static const uint32_t groups[] = { 0, 2, 2, 4 };
+    for (uint32_t d = 0; d < ARRAY_SIZE(groups); d++) {
+        assert_int_equal(info_of(d).group, groups[d]);
+        assert_int_equal(info_of(d).pasid_bits, 0);
+        assert_int_equal(info_of(d).flags & (HC_DEVICE_ATS | HC_DEVICE_PASID | HC_DEVICE_PRI), 0);
+    }
+    if (kind != &kinds[3]) /* in legacy mode there is nothing to bind to */
+        assert_int_equal(try_bind(vm, 2, 0x8000, HC_PASID_ANY, 0, NULL), HV_ENOTSUP);
+    /* A fault names the first of them, whatever id it came with. */
+    static const rid_t ids[] = { ONE, TWO, OF_BRIDGE };
+    for (unsigned i = 0; i < ARRAY_SIZE(ids); i++) {
+        assert_int_equal(reads(ids[i], 0x6000), 0);
+        bed_interrupts();
+        assert_true(take_event(vm, &e));
+        assert_int_equal(e.type, HC_EVENT_FAULT);
+        assert_int_equal(e.device, 1);
+    }
+}
+
+/* Interrupts: from the bus, or from the bridge; from nobody else. */
+static void their_interrupts_arrive_by_either_id(void **state)
+{
+    (void)state;
+    assert_int_equal(device_add(vm, &(struct boot_pci){ ONE, 1, 0 }), HV_OK);
+    assert_int_equal(device_add(vm, &(struct boot_pci){ TWO, 2, 0 }), HV_OK);
+    assert_int_equal(device_add(vm, &(struct boot_pci){ THREE, 3, 0 }), HV_OK);
+    static const struct {
+        uint32_t device;
+        rid_t from;
+        bool arrives;
+    } rows[] = { { 0, ONE, true },       { 0, OF_BRIDGE, true },     { 0, THREE, false },
+                 { 0, BED_A, false },    { 1, TWO, true },           { 1, OF_BRIDGE, true },
+                 { 1, 0x00e0, false },   { 2, OF_OLD_BRIDGE, true }, { 2, THREE, false },
+                 { 2, OF_BRIDGE, false } };
+    for (unsigned i = 0; i < ARRAY_SIZE(rows); i++) {
+        struct hc_device_irq in = { .device = rows[i].device, .vcpu = 1, .vector = 0x50 };
+        uint64_t message;
+        assert_int_equal(call_struct(vm, HC_DEVICE_IRQ, &in, sizeof(in), &message), HV_OK);
+        unsigned before = abi_calls.interrupts;
+        uint8_t fault = bed_message(rows[i].from, (uint32_t)message, (uint32_t)(message >> 32));
+        bed_interrupts();
+        assert_int_equal(fault == 0, rows[i].arrives);
+        assert_int_equal(abi_calls.interrupts - before, rows[i].arrives);
+    }
+}
+
+/* The driver's part: who leaves loses its own id, and no more. */
+static void a_function_that_leaves_takes_its_own_id_along(void **state)
+{
+    struct iommu_device one = { .rid = ONE, .aliased = true, .alias = OF_BRIDGE }, two = one;
+    struct iommu_device first = one;
+    struct iommu_stage2 s2;
+    struct pt pt;
+
+    (void)state;
+    one.unit = two.unit = first.unit = iommu_vtd.unit_of(ONE);
+    one.quota = two.quota = first.quota = &bed.quota;
+    two.rid = TWO;
+    first.rid = OF_BRIDGE; /* a function in slot 0: it has the bridge's id itself */
+    bed_stage2(&pt, &s2, one.unit);
+    struct iommu_target identity = bed_second(&s2);
+    for (unsigned round = 0; round < 2; round++) {
+        assert_int_equal(iommu_vtd.device_add(&one), HV_OK);
+        assert_int_equal(iommu_vtd.device_join(&two, &one), HV_OK);
+        assert_int_equal(iommu_vtd.device_join(&first, &one), HV_OK);
+        assert_int_equal(iommu_vtd.attach(&one, PASID_RID, &identity), HV_OK);
+        both_read(0x6000, 0x6001);
+        iommu_vtd.device_remove(&two);
+        iommu_vtd.device_remove(&first);
+        assert_int_equal(reads(TWO, 0x6000), 0);
+        assert_int_equal(reads(ONE, 0x6000), 0x6001);
+        assert_int_equal(reads(OF_BRIDGE, 0x6000), 0x6001);
+        iommu_vtd.device_remove(&one);
+        both_read(0x6000, 0);
+    }
+    /* Nobody's id is taken from him. */
+    struct iommu_device alone = two;
+    alone.aliased = false;
+    assert_int_equal(iommu_vtd.device_add(&alone), HV_OK);
+    assert_int_equal(iommu_vtd.device_add(&one), HV_OK);
+    assert_int_equal(iommu_vtd.device_join(&two, &one), HV_EEXIST);
+    assert_null(two.driver);
+    iommu_vtd.device_remove(&one);
+    iommu_vtd.device_remove(&alone);
+    bed_stage2_gone(&pt, &s2);
+}
+
+static void joining_without_memory_holds_nothing(void **state)
+{
+    enum hv_status status = HV_ENOMEM;
+
+    (void)state;
+    assert_int_equal(device_add(vm, &(struct boot_pci){ ONE, 1, 0 }), HV_OK);
+    for (int64_t budget = 0; status != HV_OK; budget++) {
+        uint64_t used = vm->quota.used;
+        pages_fail_after(budget);
+        status = device_add(vm, &(struct boot_pci){ TWO, 2, 0 });
+        pages_fail_after(-1);
+        assert_true(status == HV_OK || (status == HV_ENOMEM && vm->quota.used == used));
+    }
+    assert_int_equal(device_add(other, &(struct boot_pci){ TWO, 3, 0 }), HV_EEXIST);
+    assert_int_equal(attach(vm, 0, HC_PASID_NONE, HC_DOMAIN_IDENTITY, 0), HV_OK);
+    both_read(0x6000, 0x6001);
+}
+
 int main(void)
 {
     static const struct {
@@ -290,6 +511,11 @@ int main(void)
         row(firmwares_memory_has_one_owner, false),
         row(what_the_guest_has_there_is_in_the_way, false),
         row(without_memory_nothing_is_held, true),
+        row(what_shares_a_requester_id_translates_together, true),
+        row(the_guest_is_told_what_shares_a_requester_id, true),
+        row(their_interrupts_arrive_by_either_id, false),
+        row(a_function_that_leaves_takes_its_own_id_along, true),
+        row(joining_without_memory_holds_nothing, true),
     };
     struct CMUnitTest tests[ARRAY_SIZE(rows) * ARRAY_SIZE(kinds)];
     char names[ARRAY_SIZE(tests)][128];

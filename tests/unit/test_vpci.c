@@ -280,6 +280,53 @@ static void a_group_has_one_owner(void **state)
     end_vm(&vm);
 }
 
+/* Behind a bridge to conventional PCI all carry one requester id: they go to one VM, and what no VM
+ * has there is silent. */
+static void behind_a_conventional_bridge_there_is_one_owner(void **state)
+{
+    static struct platform_pci bridge, one, two, idle;
+    (void)state;
+    begin();
+    platform_pci_endpoint(&bridge, 0xf0, 1, 1, 0, 0);
+    bridge.config[PCI_HEADER_TYPE] = 1;
+    bridge.config[PCI_SECONDARY_BUS] = bridge.config[PCI_SUBORDINATE_BUS] = 5;
+    platform_put(bridge.config, PCI_COMMAND, 2, 7);
+    platform_pci_endpoint(&one, 0x500, 1, 1, 0xfe040000, 0x1000);
+    platform_pci_endpoint(&two, 0x508, 1, 1, 0xfe041000, 0x1000);
+    platform_pci_endpoint(&idle, 0x510, 1, 1, 0xfe042000, 0x1000);
+    platform_put(idle.config, PCI_COMMAND, 2, 7);
+    platform_add_pci(&bridge);
+    platform_add_pci(&one);
+    platform_add_pci(&two);
+    platform_add_pci(&idle);
+    config = (struct boot_vm){ .npci = 2, .pci = { { 0x500, 40 }, { 0x508, 41 } } };
+    assert_int_equal(vpci_create(&vm, &config), HV_OK);
+    assert_int_equal(pci_config_read(0x510, PCI_COMMAND, 2), 3);
+    assert_int_equal(pci_config_read(0xf0, PCI_COMMAND, 2), 7); /* it forwards DMA */
+    write(1, PCI_COMMAND, 2, 6);
+    make_vm(&other);
+    other_config = (struct boot_vm){ .npci = 1, .pci = { { 0x510, 42 } } };
+    assert_int_equal(vpci_create(&other, &other_config), HV_EEXIST);
+    assert_true(platform_logged("line 42: function 05:02.0 cannot be kept apart from 05:00.0"));
+    assert_int_equal(pci_config_read(0x500, PCI_COMMAND, 2) & 4, 4);
+    end_vm(&vm);
+    assert_int_equal(vpci_create(&other, &other_config), HV_OK);
+    end_vm(&other);
+}
+
+/* With phantom functions on, a function would use ids that are others' (PCIe 2.2.6.2). */
+static void phantom_functions_are_off(void **state)
+{
+    (void)state;
+    begin();
+    platform_put(function[0].config, 0x68, 2, 0x2b10);
+    assert_int_equal(vpci_create(&vm, &config), HV_OK);
+    assert_int_equal(pci_config_read(0x20, 0x68, 2), 0x2b10 & ~0x200);
+    write(1, 0x68, 2, 0x2b10);
+    assert_int_equal(pci_config_read(0x20, 0x68, 2), 0x2b10 & ~0x200);
+    end_vm(&vm);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -289,6 +336,8 @@ int main(void)
         platform_test(command_register_is_filtered),
         platform_test(wrong_functions_are_refused),
         platform_test(a_group_has_one_owner),
+        platform_test(behind_a_conventional_bridge_there_is_one_owner),
+        platform_test(phantom_functions_are_off),
     };
     return cmocka_run_group_tests(tests, platform_setup, platform_check);
 }

@@ -15,12 +15,22 @@ enum : uint64_t {
     PDTS_SHIFT = 9,
 };
 
+/* Two root halves a bus: devfn 00-7f and 80-ff, each 128 entries of 32 bytes. Legacy: one table of
+ * 256 entries of 16 bytes, in the lower half. */
+static uint64_t *root_of(const struct iommu_unit *unit, rid_t rid)
+{
+    return unit->root + (unit->hw.scalable ? rid >> 7 : rid >> 8 << 1);
+}
+
+static uint64_t *entry_of(const struct iommu_unit *unit, rid_t rid)
+{
+    uint64_t *table = phys_to_virt(PADDR(*root_of(unit, rid) & ~PAGE_MASK));
+    return unit->hw.scalable ? table + 4 * (rid & 0x7f) : table + 2 * (rid & 0xff);
+}
+
 enum hv_status vtd_context_entry(struct iommu_unit *unit, rid_t rid, uint64_t **entry)
 {
-    /* Two root halves a bus: devfn 00-7f and 80-ff, each 128 entries of 32 bytes. Legacy: one table
-     * of 256 entries of 16 bytes, in the lower half. */
-    bool scalable = unit->hw.scalable;
-    uint64_t *root = unit->root + (scalable ? rid >> 7 : rid >> 8 << 1);
+    uint64_t *root = root_of(unit, rid);
     if (!(*root & PRESENT)) {
         void *table;
         enum hv_status status = pages_alloc(NULL, 0, &table);
@@ -30,14 +40,17 @@ enum hv_status vtd_context_entry(struct iommu_unit *unit, rid_t rid, uint64_t **
         store64(root, virt_to_phys(table).v | PRESENT);
         vtd_unit_flush(unit, root, sizeof *root);
     }
-    uint64_t *table = phys_to_virt(PADDR(*root & ~PAGE_MASK));
-    *entry = scalable ? table + 4 * (rid & 0x7f) : table + 2 * (rid & 0xff);
+    *entry = entry_of(unit, rid);
     return HV_OK;
 }
 
-enum hv_status vtd_context_set(struct vtd_device *v)
+uint64_t *vtd_context_nth(const struct vtd_device *v, unsigned n)
 {
-    uint64_t *e = v->context;
+    return n ? entry_of(v->unit, v->alias[n - 1]) : v->context;
+}
+
+static void entry_set(const struct vtd_device *v, uint64_t *e)
+{
     store64(&e[1], 0); /* RID_PASID = PASID_RID = 0 */
     store64(&e[2], 0);
     store64(&e[3], 0);
@@ -45,16 +58,34 @@ enum hv_status vtd_context_set(struct vtd_device *v)
     store64(&e[0], virt_to_phys(v->dir).v | (uint64_t)v->dir_pdts << PDTS_SHIFT |
                        (v->ats ? DTE : 0) | (v->dev->pasid_bits ? PASIDE : 0) | PRESENT);
     vtd_unit_flush(v->unit, e, 32);
+}
+
+enum hv_status vtd_context_set(struct vtd_device *v)
+{
+    for (unsigned n = 0; n <= v->naliases; n++)
+        entry_set(v, vtd_context_nth(v, n));
     if (!v->unit->hw.caching_mode)
         return HV_OK;
     struct vtd_inval_args args = { .unit = v->unit, .device = v };
     return vtd_inval_run(VTD_CONTEXT_SET, &args, false);
 }
 
+enum hv_status vtd_context_follow(struct vtd_device *v)
+{
+    return v->unit->hw.scalable && v->context[0] & PRESENT ? vtd_context_set(v) : HV_OK;
+}
+
+void vtd_context_clear_one(struct vtd_device *v, unsigned n)
+{
+    uint64_t *e = vtd_context_nth(v, n);
+    store64(&e[0], e[0] & ~PRESENT);
+    vtd_unit_flush(v->unit, e, 8);
+}
+
 void vtd_context_clear(struct vtd_device *v)
 {
-    store64(&v->context[0], v->context[0] & ~PRESENT);
-    vtd_unit_flush(v->unit, v->context, 8);
+    for (unsigned n = 0; n <= v->naliases; n++)
+        vtd_context_clear_one(v, n);
 }
 
 uint32_t vtd_context_did(const struct vtd_device *v)

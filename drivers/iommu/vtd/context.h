@@ -11,8 +11,12 @@
 
 /* The entry of @rid, its table made if need be. HV_ENOMEM. */
 enum hv_status vtd_context_entry(struct iommu_unit *unit, rid_t rid, uint64_t **entry);
-/* Make the device's scalable entry present. HV_ETIMEDOUT, HV_EIO: it is not. */
+/* Of the device's ids the own one (0) or alias n - 1: its entry, which there is. */
+uint64_t *vtd_context_nth(const struct vtd_device *v, unsigned n);
+/* Make the device's scalable entries present. HV_ETIMEDOUT, HV_EIO: it is not. */
 enum hv_status vtd_context_set(struct vtd_device *v);
+/* There is one more alias: its entry is as the others are, scalable ones present. */
+enum hv_status vtd_context_follow(struct vtd_device *v);
 /* Accept page requests from the device or not (PRE), and invalidate. */
 enum hv_status vtd_context_page_requests(struct vtd_device *v, bool on);
 /* Record no more faults of a function, whether it is in or not, until its entry is set anew. */
@@ -20,6 +24,7 @@ enum hv_status vtd_context_hide_faults(struct iommu_unit *unit, rid_t rid);
 /* Not present, one store; nothing is invalidated. Lock: the queue's, as for all that changes a part
  * of an entry. */
 void vtd_context_clear(struct vtd_device *v);
+void vtd_context_clear_one(struct vtd_device *v, unsigned n);
 /* The domain id in a legacy entry, which stays when it is cleared; 0 in scalable mode. */
 uint32_t vtd_context_did(const struct vtd_device *v);
 /* Invalidate all that hardware keeps of the device through its context entry. */

@@ -2,6 +2,7 @@
 /* A function behind a unit: coming, going, page requests on and off, and being cut off. */
 #include "drivers/iommu/vtd/device.h"
 
+#include "drivers/iommu/vtd/alias.h"
 #include "drivers/iommu/vtd/context.h"
 #include "drivers/iommu/vtd/inval.h"
 #include "drivers/iommu/vtd/pasid.h"
@@ -10,8 +11,7 @@
 
 static_assert(sizeof(struct vtd_device) <= PAGE_SIZE, "a device is one page");
 
-/* The place of @rid in the two-step table. */
-static enum hv_status slot_of(struct iommu_unit *unit, rid_t rid, struct vtd_device ***slot)
+enum hv_status vtd_device_slot(struct iommu_unit *unit, rid_t rid, struct vtd_device ***slot)
 {
     struct vtd_device ***bus = &unit->by_bus[rid >> 8];
     if (!*bus) {
@@ -28,7 +28,10 @@ static enum hv_status slot_of(struct iommu_unit *unit, rid_t rid, struct vtd_dev
 static void caps_fill(struct iommu_device *dev, struct vtd_device *v, const char *no_ats)
 {
     const struct vtd_caps *hw = &v->unit->hw;
-    pcicaps_read(v->rid, &v->pci);
+    if (dev->aliased) /* it has no extended configuration space, whatever is read there */
+        v->pci = (struct pcicaps){ .rid = v->rid };
+    else
+        pcicaps_read(v->rid, &v->pci);
     dev->pasid_bits = v->pci.pasid_bits < hw->pasid_bits ? v->pci.pasid_bits : hw->pasid_bits;
     dev->ats = hw->device_tlb && v->pci.ats && v->pci.page_aligned && !no_ats;
     if (hw->device_tlb && v->pci.ats && !dev->ats)
@@ -55,7 +58,7 @@ enum hv_status vtd_device_add(struct iommu_device *dev, const char *no_ats)
     if (!unit || !unit->root)
         return HV_ENODEV;
     dev->driver = NULL;
-    enum hv_status status = slot_of(unit, dev->rid, &slot);
+    enum hv_status status = vtd_device_slot(unit, dev->rid, &slot);
     if (status)
         return status;
     if (*slot)
@@ -87,7 +90,9 @@ enum hv_status vtd_device_add(struct iommu_device *dev, const char *no_ats)
 
     if (dev->pasid_bits)
         pcicaps_pasid(&v->pci, true); /* before ATS: undefined after */
-    if (unit->hw.scalable)
+    if (dev->aliased)
+        status = vtd_alias_add(v, dev->alias);
+    if (!status && unit->hw.scalable)
         status = vtd_context_set(v);
     if (status) {
         vtd_device_remove(dev);
@@ -105,7 +110,9 @@ fail_page:
 void vtd_device_remove(struct iommu_device *dev)
 {
     struct vtd_device *v = dev->driver;
-    if (!v)
+    if (v && v->dev != dev)
+        vtd_device_leave(dev);
+    if (!v || v->dev != dev)
         return;
     struct iommu_unit *unit = v->unit;
     bool pri = v->pri, failed = v->failed;
@@ -133,6 +140,8 @@ void vtd_device_remove(struct iommu_device *dev)
     lock_take(&unit->prq.lock);
     lock_take(&unit->queue.lock);
     unit->by_bus[v->rid >> 8][v->rid & 0xff] = NULL;
+    for (unsigned i = 0; i < v->naliases; i++)
+        unit->by_bus[v->alias[i] >> 8][v->alias[i] & 0xff] = NULL;
     for (struct vtd_device **at = &unit->failures; *at; at = &(*at)->next_failed)
         if (*at == v) {
             *at = v->next_failed;

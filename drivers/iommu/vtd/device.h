@@ -6,7 +6,8 @@
 #include "drivers/iommu/iommu.h"
 #include "drivers/iommu/vtd/pcicaps.h"
 
-#define VTD_USES_MAX 240u
+#define VTD_USES_MAX    230u
+#define VTD_ALIASES_MAX 33u /* as many functions as a VM can have, and the bridge's */
 
 struct vtd_desc;
 
@@ -24,14 +25,16 @@ struct vtd_device {
     struct vtd_device *next, *next_failed;
     struct pcicaps pci;
     rid_t rid;
-    bool ats;                /* on: the device TLB has to be told */
-    _Atomic bool failed;     /* cut off: context entry not present for good */
-    _Atomic bool pri;        /* page requests on */
-    enum hv_status why;      /* of failed */
-    uint16_t outstanding;    /* page requests promised */
-    uint64_t key, pasid_key; /* vtd_inval_device_key */
-    uint64_t *context;       /* its context entry, four qwords */
-    uint64_t *dir;           /* PASID directory */
+    uint8_t naliases;
+    rid_t alias[VTD_ALIASES_MAX]; /* other ids that its requests may carry: same context entries */
+    bool ats;                     /* on: the device TLB has to be told */
+    _Atomic bool failed;          /* cut off: context entry not present for good */
+    _Atomic bool pri;             /* page requests on */
+    enum hv_status why;           /* of failed */
+    uint16_t outstanding;         /* page requests promised */
+    uint64_t key, pasid_key;      /* vtd_inval_device_key */
+    uint64_t *context;            /* its context entry, four qwords */
+    uint64_t *dir;                /* PASID directory */
     uint32_t dir_entries;
     uint8_t dir_order, dir_pdts;
     uint32_t rid_did;    /* for nesting on the RID; 0: none yet */
@@ -47,6 +50,8 @@ void vtd_device_remove(struct iommu_device *dev);
 enum hv_status vtd_page_requests_on(struct iommu_device *dev, uint16_t outstanding);
 void vtd_page_requests_off(struct iommu_device *dev);
 
+/* Where the device of @rid is noted, see unit.h: changed with queue.lock held. HV_ENOMEM. */
+enum hv_status vtd_device_slot(struct iommu_unit *unit, rid_t rid, struct vtd_device ***slot);
 /* With queue.lock held: block the whole device by its context entry and note it for
  * vtd_device_report.
  * @desc: the invalidations to be put into the queue. @return how many; 0: it was cut off already.

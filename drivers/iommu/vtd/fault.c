@@ -155,7 +155,7 @@ static void hide(struct iommu_unit *unit, rid_t rid)
                  status ? ", if it can be" : "");
 }
 
-static void tell(struct iommu_unit *unit, const struct iommu_fault *f)
+static void tell(struct iommu_unit *unit, struct iommu_fault *f)
 {
     struct iommu_device *dev = NULL;
     lock_take(&unit->queue.lock); /* the lookup: see vtd_device_remove */
@@ -167,6 +167,8 @@ static void tell(struct iommu_unit *unit, const struct iommu_fault *f)
         log_warn("vtd", "%s: %02x:%02x.%x pasid %d %s %#lx: %s (%02x)", unit->name, f->rid >> 8,
                  f->rid >> 3 & 31, f->rid & 7, f->pasid_present ? (int)f->pasid : -1,
                  f->write ? "write" : "read", (unsigned long)f->address.v, f->text, f->code);
+    if (dev)
+        f->rid = dev->rid; /* it may have been an alias */
     unit->events->fault(dev, f);
 }
 

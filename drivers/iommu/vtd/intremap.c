@@ -11,9 +11,10 @@
 
 enum : uint64_t {
     IRTE_PRESENT = 1u << 0,
-    IRTE_NO_FAULT = 1u << 1,   /* FPD, honoured also while not present */
-    IRTE_KEPT = 1u << 8,       /* for software: a former one may still be cached */
-    IRTE_SOURCE_ID = 1u << 18, /* of the upper half: SVT = 1, SQ = 0: all of SID must match */
+    IRTE_NO_FAULT = 1u << 1,    /* FPD, honoured also while not present */
+    IRTE_KEPT = 1u << 8,        /* for software: a former one may still be cached */
+    IRTE_SOURCE_ID = 1u << 18,  /* of the upper half: SVT = 1, SQ = 0: all of SID must match */
+    IRTE_SOURCE_BUS = 2u << 18, /* SVT = 2: its bus is in [SID 15:8, SID 7:0] */
     ENTRY_BYTES = 16,
     ENTRIES_MAX = 1u << 16,
 
@@ -131,6 +132,18 @@ static uint64_t irte_low(const struct iommu_unit *unit, const struct irq_target 
     return id << 32 | (uint64_t)to->vector << 16 | IRTE_PRESENT;
 }
 
+/* Who may send the message: the function alone, or, behind a bridge to conventional PCI, whoever
+ * carries the id that the bridge lends it: one on the function's bus (some bridges let a function
+ * keep its own), or the bridge's (3.12). */
+static uint64_t source_of(const struct iommu_device *dev)
+{
+    rid_t bus = dev->rid >> 8;
+    if (!dev->aliased)
+        return dev->rid | IRTE_SOURCE_ID;
+    return dev->alias >> 8 == bus ? (uint64_t)bus << 8 | bus | IRTE_SOURCE_BUS
+                                  : dev->alias | IRTE_SOURCE_ID;
+}
+
 static bool reaches(const struct iommu_unit *unit, const struct irq_target *to)
 {
     return unit->hw.x2apic_interrupts || to->apic_id < 0xff; /* 0xff: all of them */
@@ -164,7 +177,7 @@ enum hv_status vtd_irq_map(struct iommu_device *dev, struct iommu_irq *irq,
             return status;
         *irq = (struct iommu_irq){ .mapped = true, .handle = index, .address = message_of(index) };
     }
-    return to ? publish(unit, irq->handle, irte_low(unit, to), v->rid | IRTE_SOURCE_ID)
+    return to ? publish(unit, irq->handle, irte_low(unit, to), source_of(dev))
               : publish(unit, irq->handle, IRTE_NO_FAULT, 0);
 }
 

@@ -125,8 +125,10 @@ VTD_HOT unsigned vtd_inval_step(enum vtd_step step, const struct vtd_inval_args 
     case END: break;
     case CONTEXT_GLOBAL: out[n++] = vtd_desc_context_global(); break;
     case CONTEXT_DEVICE:
-        /* Legacy entries are tagged with the domain id, too (6.2.2.1). */
-        out[n++] = vtd_desc_context_device(a->device->rid, hw->scalable ? 0 : a->did);
+        /* Legacy entries are tagged with the domain id, too (6.2.2.1). Aliases are rare. */
+        out[n++] = a->device->naliases
+                       ? vtd_desc_context_global()
+                       : vtd_desc_context_device(a->device->rid, hw->scalable ? 0 : a->did);
         break;
     case PASID_GLOBAL: out[n] = vtd_desc_pasid_global(); return n + hw->scalable;
     case PASID_DOMAIN: out[n] = vtd_desc_pasid_domain(a->did); return n + hw->scalable;

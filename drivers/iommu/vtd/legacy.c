@@ -56,8 +56,11 @@ enum hv_status vtd_legacy_attach(struct vtd_device *v, const struct iommu_stage2
     v->dev->how = IOMMU_HITLESS; /* all of an entry is one store */
     use(v, stage2->id);
     lock_take(&v->unit->queue.lock);
-    store128(e, lo, hi);
-    vtd_unit_flush(v->unit, e, 16);
+    for (unsigned n = 0; n <= v->naliases; n++) {
+        e = vtd_context_nth(v, n);
+        store128(e, lo, hi);
+        vtd_unit_flush(v->unit, e, 16);
+    }
     lock_drop(&v->unit->queue.lock);
     if (replace)
         status = changed(v, VTD_LEGACY_CHANGED, old);

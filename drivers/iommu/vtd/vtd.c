@@ -2,6 +2,7 @@
 /* Intel VT-d behind the IOMMU contract: the units of a machine. */
 #include "drivers/iommu/iommu.h"
 
+#include "drivers/iommu/vtd/alias.h"
 #include "drivers/iommu/vtd/batch.h"
 #include "drivers/iommu/vtd/device.h"
 #include "drivers/iommu/vtd/dmar.h"
@@ -77,7 +78,15 @@ static enum hv_status vtd_add(struct iommu_device *dev)
     if (status)
         return status;
     const char *why;
+    if (dev->aliased && vtd_unit_of(dev->alias) != dev->unit)
+        return HV_ENOTSUP; /* its requests go past the unit */
     return vtd_device_add(dev, vtd_dmar_ats(&dmar, dev->rid, &why) ? NULL : why);
+}
+
+static enum hv_status vtd_join(struct iommu_device *dev, struct iommu_device *first)
+{
+    enum hv_status status = vtd_dmar_reserve(&dmar, dev);
+    return status ? status : vtd_device_join(dev, first);
 }
 
 static uint32_t vtd_page_requests_free(const struct iommu_unit *unit)
@@ -100,6 +109,7 @@ const struct iommu_ops iommu_vtd = {
     .caps = vtd_caps,
     .unit_of = vtd_unit_of,
     .device_add = vtd_add,
+    .device_join = vtd_join,
     .device_remove = vtd_device_remove,
     .stage2_create = vtd_stage2_create,
     .stage2_destroy = vtd_stage2_destroy,
