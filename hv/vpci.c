@@ -229,6 +229,7 @@ static enum hv_status take_function(struct vm *vm, const struct boot_pci *pci)
         return status;
     }
     pci_config_write(pci->rid, PCI_COMMAND, 2, 0);
+    pci_config_write(pci->rid, PCI_ROM, 4, 0); /* it may share a decoder with BARs (6.2.5.2) */
     *f = (struct vfunction){ .rid = pci->rid };
     status = take_bars(vm, f, pci);
     if (status != HV_OK) {
@@ -315,10 +316,12 @@ static uint32_t view_capability(const struct vfunction *f, unsigned reg)
     uint32_t value = 0;
     bool head = reg == f->pcie || reg == f->msi.msi || reg == f->msi.msix;
 
-    if (f->pcie && reg - f->pcie < CAP_PCIE_BYTES)
+    /* MSI first: of version 1 the PCIe capability is shorter, and they may lie behind it. */
+    if (!vmsi_read(f->rid, &f->msi, reg, &value)) {
+        if (!f->pcie || reg - f->pcie >= CAP_PCIE_BYTES)
+            return 0;
         value = pci_config_read(f->rid, reg, 4) & (head ? 0xffff00ff : ~0u);
-    else if (!vmsi_read(f->rid, &f->msi, reg, &value))
-        return 0;
+    }
     return head ? value | (uint32_t)capability(f, reg) << 8 : value;
 }
 

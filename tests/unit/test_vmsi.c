@@ -6,9 +6,10 @@
 #include "hv/vpci.h"
 #include "tests/unit/abi_vm.h"
 
-enum { MSI = 0x50, MSIX = 0x70, PCIE = 0x80 };
+enum { MSI = 0x54, MSIX = 0x70, PCIE = 0x80 };
 
 static struct platform_pci function[2];
+static unsigned pcie = PCIE;
 static struct boot_vm config = { .npci = 2, .pci = { { DEV0, 1 }, { DEV1, 2 } } };
 
 /* DEV0: MSI with everything; DEV1: MSI with 32-bit addresses and no mask. Both: MSI-X, PCIe. As
@@ -23,10 +24,10 @@ static void begin(void)
         platform_put(f->config, MSI, 4, 0x00007005 | (i ? 0x0037u : 0x01bbu) << 16);
         if (!i)
             platform_put(f->config, MSI + 8, 4, 0x1234);
-        platform_put(f->config, MSIX, 4, 0xc0078011);
+        platform_put(f->config, MSIX, 4, 0xc0070011 | pcie << 8);
         platform_put(f->config, MSIX + 4, 4, 0x00002000);
         platform_put(f->config, MSIX + 8, 4, 0x00003000);
-        platform_put(f->config, PCIE, 4, 0x00020010);
+        platform_put(f->config, pcie, 4, pcie == PCIE ? 0x00020010 : 0x00010010);
         platform_put(f->writable, MSI + 2, 2, 0x0071);
         platform_put(f->writable, MSI + 4, 4, 0xfffffffc);
         platform_put(f->writable, MSI + 8, 4, ~0u);
@@ -114,6 +115,25 @@ static void the_capabilities_show(void **state)
     write(0, MSIX + 2, 2, 0x8000);
     assert_int_equal(pci_config_read(DEV0, MSIX + 2, 2), 0x8007);
     end();
+}
+
+/* Of the first version the PCIe capability has 20 bytes, and others lie where later ones go on. */
+static void they_show_behind_a_short_pcie_capability(void **state)
+{
+    (void)state;
+    pcie = 0x40;
+    begin();
+    assert_int_equal(read(0, PCI_CAPABILITIES, 1), pcie);
+    assert_int_equal(read(0, pcie, 4), 0x00010010 | MSI << 8);
+    assert_int_equal(read(0, MSI, 4), 0x01800005 | MSIX << 8);
+    assert_int_equal(read(0, MSIX, 4), 0x00070011);
+    set(0, 0xfee01000, 0x41);
+    write(0, MSI + 2, 2, 1);
+    arrives(0, 1, 0x41);
+    assert_int_equal(read(0, MSI + 4, 4), 0xfee01000); /* what was written, not what it became */
+    assert_int_equal(read(0, MSI + 12, 2), 0x41);
+    end();
+    pcie = PCIE;
 }
 
 static void without_remapping_there_is_none(void **state)
@@ -250,9 +270,13 @@ static void a_message_from_the_call_is_passed_on(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        abi_test(the_capabilities_show),           abi_test(without_remapping_there_is_none),
-        abi_test(a_message_is_written_as_ever),    abi_test(the_mask_is_the_functions_own),
-        abi_test(what_cannot_be_delivered_is_off), abi_test(a_message_from_the_call_is_passed_on),
+        abi_test(the_capabilities_show),
+        abi_test(without_remapping_there_is_none),
+        abi_test(they_show_behind_a_short_pcie_capability),
+        abi_test(a_message_is_written_as_ever),
+        abi_test(the_mask_is_the_functions_own),
+        abi_test(what_cannot_be_delivered_is_off),
+        abi_test(a_message_from_the_call_is_passed_on),
     };
 
     return cmocka_run_group_tests(tests, platform_setup, platform_check);

@@ -175,8 +175,12 @@ static void command_register_is_filtered(void **state)
 {
     (void)state;
     begin();
+    platform_put(function[0].config, PCI_ROM, 4, 0xfe020001); /* as firmware left it: decoded */
+    platform_put(function[0].writable, PCI_ROM, 4, 0xffff0001);
     assert_int_equal(vpci_create(&vm, &config), HV_OK);
     assert_int_equal(pci_config_read(0x20, PCI_COMMAND, 2), 0x402); /* decodes, masters nothing */
+    assert_int_equal(pci_config_read(0x20, PCI_ROM, 4) & 1, 0);
+    assert_int_equal(read(1, PCI_ROM, 4), 0);
     assert_int_equal(read(1, PCI_COMMAND, 2), 0);
     write(1, PCI_COMMAND, 2, 0xffff);
     assert_int_equal(read(1, PCI_COMMAND, 2), 0x406);
