@@ -7,11 +7,13 @@
 
 #include "hv/bond.h"
 #include "hv/direct.h"
+#include "hv/flr.h"
 #include "hv/guest_memory.h"
 #include "hv/hypercall.h"
 #include "hv/interrupt.h"
 #include "hv/iopf.h"
 #include "hv/log.h"
+#include "hv/pci.h"
 #include "hv/pci_group.h"
 #include "hv/platform.h"
 #include "hv/rings.h"
@@ -173,6 +175,8 @@ static void device_remove(struct device *d)
 
 void device_end(struct vm *vm)
 {
+    for (unsigned i = 0; i < vm->ndevices; i++)
+        (void)device_present(vm->device[i]); /* what is gone is not waited for */
     interrupt_end(vm);
     if (vm->rings)
         rings_end(vm);
@@ -266,23 +270,92 @@ static struct device *hold_by_address(const struct iommu_device *dev)
     return NULL;
 }
 
+static void tell_failed(struct device *d, enum hv_status why)
+{
+    rid_t rid = d->io.rid;
+    bool gone = why == HV_ENODEV;
+
+    if (gone && atomic_exchange(&d->gone, true))
+        return;
+    if (gone)
+        log_error("iommu", "%s: device %02x:%02x.%x is gone", d->vm->name, rid >> 8, rid >> 3 & 31,
+                  rid & 7);
+    else
+        log_error("iommu", "%s: device %02x:%02x.%x failed (%d) and is blocked", d->vm->name,
+                  rid >> 8, rid >> 3 & 31, rid & 7, why);
+    /* Its groups have nobody to be answered. */
+    (void)iopf_drop(d, NULL, false);
+    rings_event(d->vm, &(struct hc_event){
+                           .type = gone ? HC_EVENT_DEVICE_GONE : HC_EVENT_DEVICE_FAILED,
+                           .device = d->handle,
+                           .pasid = HC_PASID_NONE,
+                           .reason = (uint32_t)why,
+                       });
+}
+
 static void on_failed(struct iommu_device *dev, enum hv_status why)
 {
     struct device *d = hold_by_address(dev);
 
     if (!d)
         return;
-    rid_t rid = d->io.rid;
-    log_error("iommu", "%s: device %02x:%02x.%x failed (%d) and is blocked", d->vm->name, rid >> 8,
-              rid >> 3 & 31, rid & 7, why);
-    /* Its groups have nobody to be answered. */
-    (void)iopf_drop(d, NULL, false);
-    rings_event(d->vm, &(struct hc_event){
-                           .type = HC_EVENT_DEVICE_FAILED,
-                           .device = d->handle,
-                           .pasid = HC_PASID_NONE,
-                           .reason = (uint32_t)why,
-                       });
+    if (d->io.failed && device_present(d)) /* else it was reset meanwhile, or that is told */
+        tell_failed(d, why);
+    device_release(d);
+}
+
+/* While it is reset it does not answer either. */
+static bool silent(const struct device *d)
+{
+    return pci_config_read(d->io.rid, PCI_VENDOR, 4) == UINT32_MAX && !d->resetting &&
+           pci_config_read(d->io.rid, PCI_VENDOR, 4) == UINT32_MAX;
+}
+
+void device_lost(struct device *d)
+{
+    if (!d->io.aliased) /* else others use what it is attached to */
+        iommu->device_fail(&d->io, HV_ENODEV);
+    tell_failed(d, HV_ENODEV);
+}
+
+bool device_present(struct device *d)
+{
+    if (!d->gone && silent(d))
+        device_lost(d);
+    return !d->gone;
+}
+
+/* Of all devices the one with the next requester id, held. */
+static struct device *hold_next(rid_t after)
+{
+    struct device *next = NULL;
+
+    lock_take(&live_lock);
+    for (unsigned i = 0; i < ARRAY_SIZE(live); i++) {
+        for (struct device *d = live[i]; d; d = d->next_live) {
+            /* Counted on the circle, from @after on. */
+            if (!next || (rid_t)(d->io.rid - after - 1) < (rid_t)(next->io.rid - after - 1))
+                next = d;
+        }
+    }
+    if (next)
+        next->holders++;
+    lock_drop(&live_lock);
+    return next;
+}
+
+void device_tick(void)
+{
+    static unsigned ticks;
+    static rid_t last;
+
+    if (++ticks % DEVICE_TICKS)
+        return;
+    struct device *d = hold_next(last);
+    if (!d)
+        return;
+    last = d->io.rid;
+    (void)device_present(d);
     device_release(d);
 }
 
@@ -295,6 +368,11 @@ const struct iommu_events device_events = {
 
 /* --- Calls ---------------------------------------------------------------------------------------
  */
+
+bool device_resets(const struct device *d)
+{
+    return !d->io.aliased && flr_offered(d->io.rid);
+}
 
 /* Width of canonical addresses whose lower half is translated. */
 static uint32_t first_stage_bits(const struct iommu_caps *caps)
@@ -323,16 +401,18 @@ static uint32_t flags_of(const struct device *d)
            (d->io.pri ? HC_DEVICE_PRI | HC_DEVICE_NEEDS_IOPF : 0) |
            (d->io.pasid_bits ? HC_DEVICE_PASID : 0) | (caps->nested ? HC_DEVICE_NESTED : 0) |
            (shadow ? HC_DEVICE_SHADOW : 0) | (domain_walks(caps, 5) ? HC_DEVICE_FS_5LEVEL : 0) |
-           (caps->first_stage_1g || shadow ? HC_DEVICE_FS_1G : 0);
+           (caps->first_stage_1g || shadow ? HC_DEVICE_FS_1G : 0) |
+           (device_resets(d) ? HC_DEVICE_RESETS : 0);
 }
 
 enum hv_status device_hc_info(struct vm *vm, const void *arg, uint64_t *value)
 {
     const uint64_t *reg = arg;
-    const struct device *d = device_get(vm, reg[0]);
+    struct device *d = device_get(vm, reg[0]);
 
     if (!d)
         return HV_ENODEV;
+    bool there = device_present(d);
     struct hc_device_info info = {
         .device = d->handle,
         .rid = d->vrid,
@@ -340,7 +420,9 @@ enum hv_status device_hc_info(struct vm *vm, const void *arg, uint64_t *value)
         .unit = d->caps->index,
         .pasid_bits = d->io.pasid_bits,
         .page_requests = iopf_allowance(d),
-        .state = d->first->io.failed ? HC_DEVICE_FAILED : HC_DEVICE_OK,
+        .state = !there                ? HC_DEVICE_GONE
+                 : d->first->io.failed ? HC_DEVICE_FAILED
+                                       : HC_DEVICE_OK,
         .group = d->io.aliased ? d->first->handle + 1 : 0,
         .iopf = d->iopf,
         .first_stage_bits = first_stage_bits(d->caps),

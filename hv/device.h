@@ -27,6 +27,8 @@ struct device {
     struct device *first; /* of those that share a requester id, itself if alone: it has the bond */
     struct device *next_live; /* hv/device.c: of the same slot */
     _Atomic uint32_t holders; /* of device_hold() */
+    _Atomic bool gone;        /* not there any more: failed for good */
+    _Atomic bool resetting;   /* hv/reset.c; changed with the VM's lock */
     uint32_t handle;
     rid_t vrid;    /* where the VM sees it */
     uint16_t line; /* of the configuration, for messages */
@@ -63,6 +65,17 @@ static inline struct device *device_get(const struct vm *vm, uint64_t handle)
 {
     return handle < vm->ndevices ? vm->device[handle] : NULL;
 }
+
+/* Can it be reset alone? */
+bool device_resets(const struct device *d);
+/* Does the function still answer? If not it fails at once, and its VM is told. Lock: none, or the
+ * VM's. */
+bool device_present(struct device *d);
+/* It is gone, whatever answers in its place. Lock: none, or the VM's. */
+void device_lost(struct device *d);
+/* Look at one after the other, one each DEVICE_TICKS calls. Boot CPU; no lock held. */
+#define DEVICE_TICKS 20u
+void device_tick(void);
 
 /* Most page requests the device can be promised: its own limit and its share of the unit's queue.
  */

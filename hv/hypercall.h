@@ -16,6 +16,7 @@ struct vm;
 typedef enum hv_status hc_handler(struct vm *vm, const void *in, uint64_t *value);
 
 hc_handler device_hc_info; /* hv/device.c */
+hc_handler reset_hc;       /* hv/reset.c */
 hc_handler attach_hc;      /* hv/attach.c */
 hc_handler sva_hc_bind, sva_hc_unbind;
 hc_handler iopf_hc_enable, iopf_hc_disable, iopf_hc_response;

@@ -118,6 +118,7 @@ static void start_iommu(const struct bootinfo *boot)
 static void tick(void)
 {
     iopf_tick();
+    device_tick();
     for (unsigned i = 0; i < nvms; i++)
         interrupt_tick(vms[i]);
 }

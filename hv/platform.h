@@ -47,6 +47,8 @@ uint64_t time_now(void);
 uint64_t time_ticks_per_us(void);
 /* One turn of a waiting loop. */
 void cpu_relax(void);
+/* Wait that long, taking interrupts meanwhile: with no lock held. */
+void cpu_wait_us(uint32_t us);
 unsigned cpu_index(void); /* 0 to cpu_count() - 1; 0 is the boot CPU */
 unsigned cpu_count(void);
 

@@ -39,25 +39,38 @@ enum hv_status sva_create(struct vm *vm)
 
 #define BONDS_PER_LOOK 64u
 
-void sva_end(struct vm *vm)
+/* Free the bonds of @only, or (NULL) of all. */
+static void end_bonds(struct vm *vm, const struct device *only)
 {
     struct sva *sva = vm->sva;
     unsigned n = 0;
 
     for (unsigned i = 0; i < vm->ndevices; i++) {
-        if (vm->device[i]->rid_bond)
+        if (vm->device[i]->rid_bond && (!only || vm->device[i] == only))
             bond_free(vm->device[i]->rid_bond);
     }
     for (uint32_t id = 0; (id = idmap_next(&sva->pasids, id)) < IDMAP_SIZE; id++) {
         struct space *space = idmap_get(&sva->pasids, id);
         for (struct bond *bond = space->bonds, *next; bond; bond = next) {
             next = bond->next; /* the last one takes the space with it */
+            if (only && bond->device != only)
+                continue;
             bond_free(bond);
             /* This may be the CPU that the units interrupt, and a VM can have a million bonds. */
             if (++n % BONDS_PER_LOOK == 0)
                 iommu->poll();
         }
     }
+}
+
+void sva_end_device(struct device *d)
+{
+    end_bonds(d->vm, d);
+}
+
+void sva_end(struct vm *vm)
+{
+    end_bonds(vm, NULL);
     ioas_end(vm);
     domain_end(vm);
     hv_assert(objects(vm)->objects == 0);

@@ -8,11 +8,15 @@
 
 #include "hv/types.h"
 
+struct device;
 struct vm;
 
 enum hv_status sva_create(struct vm *vm);
 /* Block and free all bonds, domains, spaces, PASIDs, second stages. No vCPU runs any more. */
 void sva_end(struct vm *vm);
 void sva_destroy(struct vm *vm);
+/* Block and free all bonds of @d, its RID's too, with the spaces that have no other. Lock: the
+ * VM's, or no vCPU runs any more. */
+void sva_end_device(struct device *d);
 
 #endif

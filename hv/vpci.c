@@ -6,6 +6,7 @@
 #include <stdio.h>
 
 #include "hv/claims.h"
+#include "hv/flr.h"
 #include "hv/log.h"
 #include "hv/pci.h"
 #include "hv/pci_group.h"
@@ -48,6 +49,7 @@ struct vfunction {
     rid_t rid;
     uint16_t command; /* as the guest sees it */
     uint8_t pcie;     /* offset of the PCIe capability; 0: none */
+    bool away;        /* being reset */
     struct vmsi msi;
     struct vbar bar[PCI_BARS];
 };
@@ -57,9 +59,11 @@ struct vpci {
     uint64_t next;    /* guest address of the next BAR */
     unsigned nfunctions;
     struct vfunction function[BOOT_VM_PCI];
+    struct flr flr[BOOT_VM_PCI]; /* of reset_all() */
 };
 
-static_assert(sizeof(struct vpci) <= PAGE_SIZE);
+#define VPCI_ORDER 1u
+static_assert(sizeof(struct vpci) <= PAGE_SIZE << VPCI_ORDER);
 
 /* Functions that belong to a VM: a bit for each rid. */
 static _Atomic uint32_t taken[65536 / 32];
@@ -251,29 +255,8 @@ static enum hv_status take_function(struct vm *vm, const struct boot_pci *pci)
     return HV_OK;
 }
 
-enum hv_status vpci_create(struct vm *vm, const struct boot_vm *config)
+static void release(struct vm *vm)
 {
-    void *page;
-    enum hv_status status = pages_alloc(NULL, 0, &page);
-
-    if (status != HV_OK)
-        return status;
-    vm->vpci = page;
-    vm->vpci->next = VM_RAM_LOW_END;
-    for (unsigned i = 0; i < config->npci; i++) {
-        status = take_function(vm, &config->pci[i]);
-        if (status != HV_OK) {
-            vpci_destroy(vm);
-            return status;
-        }
-    }
-    return HV_OK;
-}
-
-void vpci_destroy(struct vm *vm)
-{
-    if (!vm->vpci)
-        return;
     for (unsigned i = 0; i < vm->vpci->nfunctions; i++) {
         rid_t rid = vm->vpci->function[i].rid;
         pci_config_write(rid, PCI_COMMAND, 2, 0);
@@ -281,8 +264,77 @@ void vpci_destroy(struct vm *vm)
         drop_bars(vm, &vm->vpci->function[i]);
         disown(rid);
     }
-    pages_free(NULL, 0, vm->vpci);
+    pages_free(NULL, VPCI_ORDER, vm->vpci);
     vm->vpci = NULL;
+}
+
+/* Resets at both ends of a VM: nothing that one owner left in a function meets the next, or the
+ * firmware. All at once: begun one by one, waited for together. */
+static enum hv_status reset_all(struct vm *vm, const struct boot_pci *config)
+{
+    struct vpci *p = vm->vpci;
+    enum hv_status result = HV_OK;
+    bool any = false;
+
+    for (unsigned i = 0; i < p->nfunctions; i++)
+        any |= flr_begin(p->function[i].rid, &p->flr[i]) == HV_OK;
+    if (any)
+        cpu_wait_us(FLR_WAIT_US);
+    for (unsigned i = 0; i < p->nfunctions; i++) {
+        enum hv_status status = flr_end(&p->flr[i]);
+        if (status == HV_OK)
+            continue;
+        struct boot_pci pci = { .rid = p->function[i].rid, .line = config ? config[i].line : 0 };
+        result = refuse(vm, &pci, status, "does not come back from its reset");
+    }
+    return result;
+}
+
+enum hv_status vpci_create(struct vm *vm, const struct boot_vm *config)
+{
+    void *page;
+    enum hv_status status = pages_alloc(NULL, VPCI_ORDER, &page);
+
+    if (status != HV_OK)
+        return status;
+    vm->vpci = page;
+    vm->vpci->next = VM_RAM_LOW_END;
+    for (unsigned i = 0; i < config->npci && status == HV_OK; i++)
+        status = take_function(vm, &config->pci[i]);
+    if (status == HV_OK)
+        status = reset_all(vm, config->pci);
+    if (status != HV_OK)
+        release(vm);
+    return status;
+}
+
+void vpci_destroy(struct vm *vm)
+{
+    if (!vm->vpci)
+        return;
+    (void)reset_all(vm, NULL); /* said; they master and decode nothing from here on */
+    release(vm);
+}
+
+static void set_away(struct vm *vm, unsigned index, bool away)
+{
+    lock_take(&vm->lock);
+    vm->vpci->function[index].away = away;
+    lock_drop(&vm->lock);
+}
+
+enum hv_status vpci_reset(struct vm *vm, unsigned index)
+{
+    struct flr flr;
+
+    set_away(vm, index, true);
+    enum hv_status status = flr_begin(vm->vpci->function[index].rid, &flr);
+    if (status == HV_OK) {
+        cpu_wait_us(FLR_WAIT_US);
+        status = flr_end(&flr);
+    }
+    set_away(vm, index, false);
+    return status;
 }
 
 /* --- Access
@@ -374,7 +426,9 @@ static struct vfunction *selected(struct vpci *p, bool *bridge)
     if (!(p->address & 0x80000000) || p->address & 0x00ff0700) /* enabled; bus 0, function 0 */
         return NULL;
     *bridge = slot == 0;
-    return slot && slot <= p->nfunctions ? &p->function[slot - 1] : NULL;
+    if (!slot || slot > p->nfunctions || p->function[slot - 1].away)
+        return NULL;
+    return &p->function[slot - 1];
 }
 
 static uint32_t data_read(struct vpci *p)

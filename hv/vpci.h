@@ -23,14 +23,20 @@ static inline rid_t vpci_rid(unsigned index)
     return (rid_t)((index + 1) << 3);
 }
 
-/* Take the VM's functions and map their BARs into vm->npt. On error nothing is held, and the log
- * names the line: HV_ENODEV: absent; HV_EEXIST: another VM has it,
- * it is named twice, or a BAR of it lies where something else is (hv/claims.h); HV_ENOTSUP: a
- * bridge, or a BAR that is not whole pages; HV_ERANGE: BARs do not fit; HV_EQUOTA, HV_ENOMEM. Boot.
+/* Take the VM's functions, reset those that can be, and map their BARs into vm->npt. On error
+ * nothing is held, and the log names the line: HV_ENODEV: absent, HV_ETIMEDOUT: it does not come
+ * back from its reset; HV_EEXIST: another VM has it, it is named twice, or a BAR of it lies where
+ * something else is (hv/claims.h); HV_ENOTSUP: a bridge, or a BAR that is not whole pages;
+ * HV_ERANGE: BARs do not fit; HV_EQUOTA, HV_ENOMEM. Boot.
  */
 enum hv_status vpci_create(struct vm *vm, const struct boot_vm *config);
-/* Functions stop mastering and decoding and are free again. Their translations are gone already. */
+/* Functions are reset if they can be, stop mastering and decoding, and are free again. Their
+ * translations are gone already. */
 void vpci_destroy(struct vm *vm);
+/* Function level reset (hv/flr.h) of the VM's function @index: its configuration space is as
+ * before, what the VM set in it too. Meanwhile it is absent for the VM. As flr_begin and flr_end.
+ * One at a time for each function. Lock: none. */
+enum hv_status vpci_reset(struct vm *vm, unsigned index);
 
 /* @port: 0xCF8 to 0xCFF. @size: 1, 2, 4. What is not there reads as ones. Lock: takes the VM's. */
 uint32_t vpci_io_read(struct vm *vm, uint16_t port, unsigned size);

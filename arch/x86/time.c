@@ -3,6 +3,7 @@
 
 #include "arch/x86/arch.h"
 #include "arch/x86/asm.h"
+#include "arch/x86/irq.h"
 #include "arch/x86/panic.h"
 #include "arch/x86/timer.h"
 #include "hv/log.h"
@@ -38,6 +39,14 @@ void time_wait_us(uint64_t us)
 {
     for (uint64_t start = rdtsc(); rdtsc() - start < us * ticks_per_us;)
         cpu_relax();
+}
+
+void cpu_wait_us(uint32_t us)
+{
+    for (uint64_t start = rdtsc(); rdtsc() - start < us * ticks_per_us;) {
+        irq_window();
+        cpu_relax();
+    }
 }
 
 /* Leaf 0x15: the ratio to the crystal, and its rate where the CPU knows it; leaf 0x16: the base

@@ -184,6 +184,16 @@ struct iommu_ops {
     enum hv_status (*device_join)(struct iommu_device *dev, struct iommu_device *first);
     /* Block everything, turn PRI, ATS and PASID off, drain, free. Cannot fail. */
     void (*device_remove)(struct iommu_device *dev);
+    /* The function is about to be reset: block everything, turn PRI, ATS and PASID off, drain. It
+     * counts as failed from here on, and nothing that it would have to answer is sent to it. Page
+     * requests are off already. HV_ETIMEDOUT, HV_EIO: the unit does not confirm. */
+    enum hv_status (*device_stop)(struct iommu_device *dev);
+    /* After device_stop and a reset: as device_add left it, BLOCKED; what made it fail before is
+     * over. HV_ETIMEDOUT, HV_EIO: it stays failed, as the unit did not, or does not, confirm. */
+    enum hv_status (*device_restart)(struct iommu_device *dev);
+    /* It is gone (HV_ENODEV) or broken, as the caller knows: as if hardware had told. Nothing if it
+     * has failed already. */
+    void (*device_fail)(struct iommu_device *dev, enum hv_status why);
 
     enum hv_status (*stage2_create)(struct iommu_unit *unit, const struct pt *table,
                                     struct iommu_stage2 *out);

@@ -53,6 +53,17 @@ static void device_nothing(struct iommu_device *dev)
     (void)dev;
 }
 
+static enum hv_status device_refused(struct iommu_device *dev)
+{
+    (void)dev;
+    return HV_ENOTSUP;
+}
+
+static void device_fail(struct iommu_device *dev, enum hv_status why)
+{
+    (void)dev, (void)why;
+}
+
 static enum hv_status stage2_create(struct iommu_unit *u, const struct pt *table,
                                     struct iommu_stage2 *out)
 {
@@ -140,6 +151,9 @@ const struct iommu_ops iommu_none = {
     .device_add = device_add,
     .device_join = device_join,
     .device_remove = device_nothing,
+    .device_stop = device_refused,
+    .device_restart = device_refused,
+    .device_fail = device_fail,
     .stage2_create = stage2_create,
     .stage2_destroy = stage2_destroy,
     .stage2_changed = stage2_changed,

@@ -50,6 +50,7 @@ enum hc_number {
     HC_INVALIDATE = 15,       /* struct hc_invalidate */
     HC_INVALIDATE_ARRAY = 16, /* struct hc_invalidate_array; RDX = entries done, also on error */
     HC_DEVICE_IRQ = 17,       /* struct hc_device_irq; RDX = message address 31:0, data 63:32 */
+    HC_DEVICE_RESET = 18,     /* RDI = device */
     HC_EVENT_RING = 20,       /* struct hc_ring_setup; base 0 removes the ring */
     HC_COMMAND_RING = 21,     /* struct hc_ring_setup; base 0 removes the ring */
     HC_DOORBELL = 22,     /* run the command ring until empty or 256 done; RDX = commands done */
@@ -87,6 +88,7 @@ enum hc_device_flag {
     HC_DEVICE_FS_1G = 1u << 6,
     HC_DEVICE_SHADOW =
         1u << 7, /* NESTED and bind work by shadow tables: see HC_INVALIDATE_MAPPED */
+    HC_DEVICE_RESETS = 1u << 8,    /* HC_DEVICE_RESET works */
     HC_DEVICE_FIRMWARE = 1u << 11, /* firmware uses memory through it, which has a place of its own
                                       in IDENTITY and PAGING: reserved in the memory map */
 };
@@ -95,7 +97,8 @@ enum hc_iopf_category { HC_IOPF_BIND = 1u << 0, HC_IOPF_MAP = 1u << 1 };
 
 enum hc_device_state {
     HC_DEVICE_OK = 0,
-    HC_DEVICE_FAILED = 1, /* blocked for good after an error of hardware */
+    HC_DEVICE_FAILED = 1, /* blocked after an error of hardware, until a reset if at all */
+    HC_DEVICE_GONE = 2,   /* it is no longer there: blocked for good */
 };
 
 struct hc_device_info {
@@ -290,6 +293,7 @@ enum hc_event_type {
     HC_EVENT_DEVICE_FAILED = 3,   /* the device is BLOCKED after an error of hardware */
     HC_EVENT_GROUP_EXPIRED = 4,   /* not answered in time: answered INVALID by Sluice */
     HC_EVENT_INTERRUPT_FLOOD = 5, /* raised too often, and silenced for a moment */
+    HC_EVENT_DEVICE_GONE = 6,     /* the device is no longer there, and BLOCKED for good */
 };
 
 enum hc_event_flag {

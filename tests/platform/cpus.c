@@ -30,6 +30,13 @@ void cpu_relax(void)
     machine_relax();
 }
 
+void cpu_wait_us(uint32_t us)
+{
+    locks_none();
+    for (uint64_t end = now + (uint64_t)us * TICKS_PER_US; now < end;)
+        cpu_relax();
+}
+
 void platform_pass_us(uint64_t us)
 {
     now += us * TICKS_PER_US;

@@ -126,6 +126,12 @@ void mmio_write64(volatile void *base, uint32_t offset, uint64_t value)
 
 void platform_add_pci(struct platform_pci *function)
 {
+    for (unsigned i = 0; i < npci; i++) {
+        if (pci[i]->rid == function->rid) {
+            pci[i] = function;
+            return;
+        }
+    }
     if (npci == PCI_MAX)
         panic("platform_add_pci: too many");
     pci[npci++] = function;

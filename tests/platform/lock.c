@@ -17,6 +17,12 @@ void locks_fresh(void)
         lock_drop((struct lock *)(uintptr_t)held[nheld - 1]);
 }
 
+void locks_none(void)
+{
+    if (nheld)
+        panic("lock of rank %u held while waiting", held[0]->rank);
+}
+
 void lock_take(struct lock *l)
 {
     for (unsigned i = 0; i < nheld; i++) {

@@ -12,6 +12,7 @@ void devices_fresh(void);
 void cpus_fresh(void);
 void log_fresh(void);
 void locks_fresh(void);
+void locks_none(void);    /* panics if this thread holds one */
 void machine_relax(void); /* the relax hook */
 
 #endif

@@ -73,7 +73,8 @@ struct platform_pci {
     void (*write)(void *ctx, unsigned offset, unsigned size, uint32_t value);
     uint8_t config[4096], writable[4096];
 };
-/* The structure stays the caller's and in use until platform_fresh(). */
+/* In place of one with its requester id, if there is. The structure stays the caller's and in use
+ * until platform_fresh(). */
 void platform_add_pci(struct platform_pci *function);
 /* Fill in config/writable of a plain endpoint (type 0) with one memory BAR of @bar_size at @bar. */
 void platform_pci_endpoint(struct platform_pci *f, rid_t rid, uint16_t vendor, uint16_t device,

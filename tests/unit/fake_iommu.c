@@ -183,6 +183,19 @@ static struct iommu_unit *unit_of(rid_t rid)
     return i < FAKE_DEVICES ? unit(fake.function[i].unit) : NULL;
 }
 
+/* There is a function to each device; a test may have made one of its own. */
+static void make_function(unsigned i, rid_t rid)
+{
+    static struct platform_pci functions[FAKE_DEVICES];
+
+    if (pci_config_read(rid, 0, 4) != UINT32_MAX)
+        return;
+    platform_pci_endpoint(&functions[i], rid, 0x1234, 0x5678, 0, 0);
+    if (!fake.function_made[i])
+        platform_add_pci(&functions[i]);
+    fake.function_made[i] = true;
+}
+
 static enum hv_status add(struct iommu_device *dev)
 {
     unsigned i = function_of(dev->rid);
@@ -193,6 +206,7 @@ static enum hv_status add(struct iommu_device *dev)
     if (fake.device[i])
         return HV_EEXIST;
     const struct fake_function *f = &fake.function[i];
+    make_function(i, f->rid);
     dev->pasid_bits = f->pasid_bits;
     dev->ats = f->ats;
     dev->pri = f->pri;
@@ -213,6 +227,37 @@ static void forget(struct iommu_device *dev)
     free(fake.target[i]);
     fake.target[i] = NULL;
     fake.device[i] = NULL;
+}
+
+static enum hv_status stop(struct iommu_device *dev)
+{
+    unsigned i = index_of(dev);
+
+    if (fake.promised[i])
+        panic("fake iommu: device stopped with page requests on");
+    for (uint32_t p = 0; p < fake.high[i]; p++) {
+        if (fake.target[i][p].kind != IOMMU_BLOCKED)
+            panic("fake iommu: device stopped with something attached");
+    }
+    dev->failed = true;
+    fake.stops++;
+    return take_failure(&fake.fail_stop);
+}
+
+static enum hv_status restart(struct iommu_device *dev)
+{
+    (void)index_of(dev);
+    dev->failed = false;
+    fake.restarts++;
+    return HV_OK;
+}
+
+static void lost(struct iommu_device *dev, enum hv_status)
+{
+    unsigned i = index_of(dev);
+
+    dev->failed = true;
+    memset(fake.target[i], 0, PASIDS * sizeof(struct fake_target));
 }
 
 static enum hv_status stage2_create(struct iommu_unit *u, const struct pt *table,
@@ -438,6 +483,9 @@ const struct iommu_ops fake_iommu = {
     .unit_of = unit_of,
     .device_add = add,
     .device_remove = forget,
+    .device_stop = stop,
+    .device_restart = restart,
+    .device_fail = lost,
     .stage2_create = stage2_create,
     .stage2_destroy = stage2_destroy,
     .stage2_changed = stage2_changed,

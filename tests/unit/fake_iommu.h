@@ -55,6 +55,7 @@ struct fake {
     unsigned units;
     uint32_t queue; /* page request entries of each unit */
     struct fake_function function[FAKE_DEVICES];
+    bool function_made[FAKE_DEVICES];
     struct iommu_device *device[FAKE_DEVICES]; /* who is in, same index as function */
     struct fake_target *target[FAKE_DEVICES];  /* by PASID */
     uint32_t high[FAKE_DEVICES];               /* one past the largest PASID seen */
@@ -64,13 +65,14 @@ struct fake {
     struct fake_answer answer[FAKE_LOG];
     struct fake_inval inval[FAKE_LOG];
     uint32_t answers, invals;
+    uint32_t stops, restarts;
     uint32_t attaches, blocks, flushes, unflushed, polls;
     /* what fails: the next call of this function returns this */
     struct fake_irq irq[FAKE_IRQS]; /* by handle */
     unsigned irq_changes;           /* that cost an invalidation, or would */
     enum hv_status fail_irq, fail_irq_late, fail_irq_unmap; /* late: after the change is made */
     enum hv_status fail_attach, fail_stage2, fail_device_add, fail_requests_on, fail_flush;
-    enum hv_status fail_stage2_destroy;
+    enum hv_status fail_stage2_destroy, fail_stop;
     enum hv_status
         fail_poll;    /* at the next look, the first device is found to have failed with it */
     bool fail_device; /* with fail_attach or fail_flush: the first device fails with it */

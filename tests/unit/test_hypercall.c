@@ -38,7 +38,7 @@ static void null_answers_the_version(void **state)
 
 static void unknown_numbers_are_enosys(void **state)
 {
-    static const uint64_t unknown[] = { 4, 7, 18, 23, 31, 39, 63, 64, 1000, ~0ull, 1ull << 32 };
+    static const uint64_t unknown[] = { 4, 7, 19, 23, 31, 39, 63, 64, 1000, ~0ull, 1ull << 32 };
     uint64_t value = 1;
 
     (void)state;

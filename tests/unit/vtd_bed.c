@@ -107,7 +107,12 @@ static struct atc {
 static bool bus_devtlb(void *ctx, uint16_t rid, int32_t pasid, bool global, uint64_t address,
                        uint64_t size)
 {
+    const struct flr_function *f = bed_resettable(rid);
     (void)ctx;
+    if (f && !flr_function_answers(f)) {
+        bed.asked_absent++;
+        return false;
+    }
     if (bed.silent[rid]) {
         bed.unanswered++;
         return false;
@@ -287,13 +292,21 @@ static void flushed(void *ctx, uint64_t hpa, uint64_t size)
  */
 
 static const rid_t full_rids[] = { BED_A, BED_B, BED_C, BED_FAR };
-static struct platform_pci functions[5];
+static struct flr_function functions[5];
+
+/* Its device TLB is empty. */
+static void was_reset(struct flr_function *f)
+{
+    for (unsigned i = 0; i < ARRAY_SIZE(atc); i++)
+        atc[i].valid = atc[i].valid && atc[i].rid != f->pci.rid;
+}
 
 static void functions_make(void)
 {
     for (unsigned i = 0; i < 5; i++) {
-        struct platform_pci *f = &functions[i];
-        platform_pci_endpoint(f, i < 4 ? full_rids[i] : BED_PLAIN, 0x1234, 0x5678, 0, 0);
+        struct platform_pci *f = &functions[i].pci;
+        flr_function_make(&functions[i], i < 4 ? full_rids[i] : BED_PLAIN, 0, 0, i < 4);
+        functions[i].on_reset = was_reset;
         if (i < 4) {
             platform_put(f->config, 0x100, 4, 0x11010000 | 0x0000); /* null, next 0x110 */
             platform_put(f->config, 0x100, 4, 0x1101000b);          /* vendor specific */
@@ -309,18 +322,26 @@ static void functions_make(void)
             platform_put(f->config, 0x134, 2, 0x1400);
             platform_put(f->writable, 0x136, 2, 7);
         }
+        flr_function_ready(&functions[i]);
         platform_add_pci(f);
     }
 }
 
-struct platform_pci *bed_function(rid_t rid)
+struct flr_function *bed_resettable(rid_t rid)
 {
     for (unsigned i = 0; i < ARRAY_SIZE(functions); i++) {
-        if (functions[i].rid == rid)
+        if (functions[i].pci.rid == rid)
             return &functions[i];
     }
-    fail();
     return NULL;
+}
+
+struct platform_pci *bed_function(rid_t rid)
+{
+    struct flr_function *f = bed_resettable(rid);
+
+    assert_non_null(f);
+    return &f->pci;
 }
 
 /* --- The machine ---------------------------------------------------------------------------------

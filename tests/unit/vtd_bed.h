@@ -10,6 +10,7 @@
 #include "drivers/iommu/iommu.h"
 #include "tests/model/vtd_model.h"
 #include "tests/platform/platform.h"
+#include "tests/unit/flr_function.h"
 
 #define BED_RAM      (16ull << 20) /* of the guest, from guest-physical 0 */
 #define BED_NO_PASID (-1)
@@ -42,6 +43,7 @@ struct bed {
     unsigned complaints_wanted; /* what a test provokes on purpose */
     unsigned tlb_invalidations, interrupts;
     unsigned unanswered;                  /* invalidations that silent devices got */
+    unsigned asked_absent;                /* and those that are in reset, or gone */
     uint64_t tlb_address[8], tlb_size[8]; /* the last ones, modulo 8 */
     void (*on_tlb)(void);                 /* a device TLB has been told */
     void (*on_response)(void);            /* the device has been answered */
@@ -100,6 +102,7 @@ void bed_page_message(rid_t rid, int32_t pasid, uint64_t address, uint16_t group
                       bool read);
 void bed_page_request(rid_t rid, int32_t pasid, uint64_t address, uint16_t group, bool last);
 struct platform_pci *bed_function(rid_t rid);
+struct flr_function *bed_resettable(rid_t rid); /* the same; NULL: no such function */
 /* The device writes 4 bytes to the interrupt range. @return the fault reason, 0: it went through.
  */
 uint8_t bed_message(rid_t rid, uint32_t address, uint32_t data);

@@ -50,6 +50,39 @@ static void caps_fill(struct iommu_device *dev, struct vtd_device *v, const char
     v->pasid_key = vtd_inval_device_key(v, true);
 }
 
+/* Requests of the function find its tables from here on; BLOCKED. */
+static enum hv_status admit(struct vtd_device *v)
+{
+    enum hv_status status = HV_OK;
+    if (v->dev->pasid_bits)
+        pcicaps_pasid(&v->pci, true); /* before ATS: undefined after */
+    if (v->unit->hw.scalable)
+        status = vtd_context_set(v);
+    if (!status && v->ats)
+        pcicaps_ats(&v->pci, true);
+    return status;
+}
+
+/* The opposite: nothing of the function passes, and nothing of it is cached or under way. */
+static enum hv_status shut_out(struct vtd_device *v)
+{
+    struct iommu_unit *unit = v->unit;
+    bool pri = v->pri, failed = v->failed;
+    pcicaps_pri_off(&v->pci);
+    v->pri = false;
+    /* One store blocks all PASIDs, and translated requests too. */
+    lock_take(&unit->queue.lock);
+    vtd_context_clear(v);
+    lock_drop(&unit->queue.lock);
+    enum hv_status status = vtd_context_invalidate(v, pri);
+    if (!status && (pri || failed))
+        status = vtd_prq_drain(v, -1);
+    v->ats = false;
+    pcicaps_ats(&v->pci, false);
+    pcicaps_pasid(&v->pci, false);
+    return status;
+}
+
 enum hv_status vtd_device_add(struct iommu_device *dev, const char *no_ats)
 {
     struct iommu_unit *unit = dev->unit;
@@ -88,23 +121,27 @@ enum hv_status vtd_device_add(struct iommu_device *dev, const char *no_ats)
     lock_drop(&unit->queue.lock);
     dev->driver = v;
 
-    if (dev->pasid_bits)
-        pcicaps_pasid(&v->pci, true); /* before ATS: undefined after */
     if (dev->aliased)
         status = vtd_alias_add(v, dev->alias);
-    if (!status && unit->hw.scalable)
-        status = vtd_context_set(v);
-    if (status) {
+    if (!status)
+        status = admit(v);
+    if (status)
         vtd_device_remove(dev);
-        return status;
-    }
-    if (v->ats)
-        pcicaps_ats(&v->pci, true);
-    return HV_OK;
+    return status;
 
 fail_page:
     pages_free(dev->quota, 0, page);
     return status;
+}
+
+/* Lock: the queue's. */
+static void forget_failure(struct vtd_device *v)
+{
+    for (struct vtd_device **at = &v->unit->failures; *at; at = &(*at)->next_failed)
+        if (*at == v) {
+            *at = v->next_failed;
+            break;
+        }
 }
 
 void vtd_device_remove(struct iommu_device *dev)
@@ -115,19 +152,7 @@ void vtd_device_remove(struct iommu_device *dev)
     if (!v || v->dev != dev)
         return;
     struct iommu_unit *unit = v->unit;
-    bool pri = v->pri, failed = v->failed;
-    pcicaps_pri_off(&v->pci);
-    v->pri = false;
-    /* One store blocks all PASIDs, and translated requests too. */
-    lock_take(&unit->queue.lock);
-    vtd_context_clear(v);
-    lock_drop(&unit->queue.lock);
-    enum hv_status status = vtd_context_invalidate(v, pri);
-    if (!status && (pri || failed))
-        status = vtd_prq_drain(v, -1);
-    v->ats = false;
-    pcicaps_ats(&v->pci, false);
-    pcicaps_pasid(&v->pci, false);
+    enum hv_status status = shut_out(v);
 
     lock_take(&unit->devices_lock);
     for (struct vtd_device **at = &unit->devices; *at; at = &(*at)->next)
@@ -142,11 +167,7 @@ void vtd_device_remove(struct iommu_device *dev)
     unit->by_bus[v->rid >> 8][v->rid & 0xff] = NULL;
     for (unsigned i = 0; i < v->naliases; i++)
         unit->by_bus[v->alias[i] >> 8][v->alias[i] & 0xff] = NULL;
-    for (struct vtd_device **at = &unit->failures; *at; at = &(*at)->next_failed)
-        if (*at == v) {
-            *at = v->next_failed;
-            break;
-        }
+    forget_failure(v);
     unit->prq.promised -= v->outstanding;
     lock_drop(&unit->queue.lock);
     lock_drop(&unit->prq.lock);
@@ -164,6 +185,55 @@ void vtd_device_remove(struct iommu_device *dev)
     pages_free(dev->quota, 0, v);
 }
 
+enum hv_status vtd_device_stop(struct iommu_device *dev)
+{
+    struct vtd_device *v = dev->driver;
+    struct vtd_ticket ticket;
+    if (!v)
+        return HV_ENODEV;
+    lock_take(&v->unit->queue.lock);
+    v->why = HV_EIO;
+    v->failed = dev->failed = true; /* it is asked nothing from here on */
+    lock_drop(&v->unit->queue.lock);
+    v->stopped = shut_out(v);
+    /* What was asked before is answered or given up: not only what the last wait covers. */
+    if (!v->stopped)
+        v->stopped = vtd_queue_submit(v->unit, v->unit->queue.oldest, false, &ticket);
+    if (!v->stopped)
+        v->stopped = vtd_queue_wait(v->unit, ticket);
+    return v->stopped;
+}
+
+enum hv_status vtd_device_restart(struct iommu_device *dev)
+{
+    struct vtd_device *v = dev->driver;
+    if (!v)
+        return HV_ENODEV;
+    enum hv_status status = v->stopped;
+    if (!status && v->rid_did)
+        status = vtd_did_free(v->unit, v->rid_did);
+    if (status)
+        return status;
+    v->rid_did = 0;
+    if (v->dir)
+        vtd_pasid_tables_trim(v);
+    lock_take(&v->unit->queue.lock);
+    forget_failure(v);
+    v->failed = dev->failed = false;
+    lock_drop(&v->unit->queue.lock);
+    v->ats = dev->ats && v->unit->hw.scalable;
+    status = admit(v);
+    if (status)
+        vtd_device_fail(v, status);
+    return status;
+}
+
+void vtd_device_lost(struct iommu_device *dev, enum hv_status why)
+{
+    if (dev->driver)
+        vtd_device_fail(dev->driver, why);
+}
+
 enum hv_status vtd_page_requests_on(struct iommu_device *dev, uint16_t outstanding)
 {
     struct vtd_device *v = dev->driver;
@@ -175,6 +245,10 @@ enum hv_status vtd_page_requests_on(struct iommu_device *dev, uint16_t outstandi
         return HV_EEXIST;
     if (!outstanding || outstanding > dev->pri_capacity)
         return HV_ERANGE;
+    if (!pcicaps_present(v->rid)) {
+        vtd_device_fail(v, HV_ENODEV);
+        return HV_EIO;
+    }
     struct iommu_unit *unit = v->unit;
     lock_take(&unit->prq.lock);
     bool fits = unit->prq.promised + outstanding < PRQ_ENTRIES;

@@ -31,6 +31,7 @@ struct vtd_device {
     _Atomic bool failed;          /* cut off: context entry not present for good */
     _Atomic bool pri;             /* page requests on */
     enum hv_status why;           /* of failed */
+    enum hv_status stopped;       /* what vtd_device_stop answered */
     uint16_t outstanding;         /* page requests promised */
     uint64_t key, pasid_key;      /* vtd_inval_device_key */
     uint64_t *context;            /* its context entry, four qwords */
@@ -47,6 +48,9 @@ struct vtd_device {
 /* @no_ats: why ATS must stay off; NULL: it need not. */
 enum hv_status vtd_device_add(struct iommu_device *dev, const char *no_ats);
 void vtd_device_remove(struct iommu_device *dev);
+enum hv_status vtd_device_stop(struct iommu_device *dev);
+enum hv_status vtd_device_restart(struct iommu_device *dev);
+void vtd_device_lost(struct iommu_device *dev, enum hv_status why);
 enum hv_status vtd_page_requests_on(struct iommu_device *dev, uint16_t outstanding);
 void vtd_page_requests_off(struct iommu_device *dev);
 

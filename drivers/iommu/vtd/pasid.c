@@ -49,11 +49,24 @@ enum hv_status vtd_pasid_tables_make(struct vtd_device *v)
     return HV_OK;
 }
 
+void vtd_pasid_tables_trim(struct vtd_device *v)
+{
+    for (uint32_t i = 1; i < v->dir_entries; i++) {
+        if (!(v->dir[i] & PASID_PRESENT))
+            continue;
+        pages_free(v->dev->quota, 0, phys_to_virt(PADDR(v->dir[i] & ~PAGE_MASK)));
+        v->dir[i] = 0;
+    }
+    void *table = phys_to_virt(PADDR(v->dir[0] & ~PAGE_MASK));
+    memset(table, 0, PAGE_SIZE);
+    vtd_unit_flush(v->unit, table, PAGE_SIZE);
+    vtd_unit_flush(v->unit, v->dir, PAGE_SIZE << v->dir_order);
+}
+
 void vtd_pasid_tables_free(struct vtd_device *v)
 {
-    for (uint32_t i = 0; i < v->dir_entries; i++)
-        if (v->dir[i] & PASID_PRESENT)
-            pages_free(v->dev->quota, 0, phys_to_virt(PADDR(v->dir[i] & ~PAGE_MASK)));
+    vtd_pasid_tables_trim(v);
+    pages_free(v->dev->quota, 0, phys_to_virt(PADDR(v->dir[0] & ~PAGE_MASK)));
     pages_free(v->dev->quota, v->dir_order, v->dir);
     v->dir = NULL;
 }

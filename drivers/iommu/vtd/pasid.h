@@ -17,6 +17,8 @@
  */
 enum hv_status vtd_pasid_tables_make(struct vtd_device *v);
 void vtd_pasid_tables_free(struct vtd_device *v);
+/* As they were when made. Hardware walks none of them. */
+void vtd_pasid_tables_trim(struct vtd_device *v);
 
 enum hv_status vtd_attach(struct iommu_device *dev, uint32_t pasid,
                           const struct iommu_target *target);

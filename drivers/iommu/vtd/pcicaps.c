@@ -39,6 +39,11 @@ static uint16_t find(rid_t rid, uint16_t id)
     return 0;
 }
 
+bool pcicaps_present(rid_t rid)
+{
+    return pci_config_read(rid, 0, 4) != UINT32_MAX;
+}
+
 void pcicaps_read(rid_t rid, struct pcicaps *out)
 {
     *out = (struct pcicaps){

@@ -19,6 +19,8 @@ struct pcicaps {
     uint16_t pri_capacity;
 };
 
+/* Does the function answer at all? */
+bool pcicaps_present(rid_t rid);
 /* Read what the function has. Everything found on is turned off, in the right order. */
 void pcicaps_read(rid_t rid, struct pcicaps *out);
 void pcicaps_pasid(const struct pcicaps *p, bool on);
