@@ -5,9 +5,11 @@
  * with second-stage tables only, once with the first-stage format only.
  */
 #include <pthread.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <time.h>
 
 #include "hv/shadow.h"
@@ -470,6 +472,92 @@ static void what_is_invalidated_is_gone(void **state)
 }
 
 /* One invalidated and its neighbour not. */
+/* While a drop is under way, at each store that hardware could see, the lock is held: no fill
+ * brings back what is dropped. */
+static struct {
+    unsigned stores, unlocked;
+} watched;
+
+static void watch_drop(void)
+{
+    const struct lock *lock = &vm->sva->fill_lock;
+
+    watched.stores++;
+    watched.unlocked += atomic_load(&lock->next) == atomic_load(&lock->owner);
+}
+
+static void a_drop_holds_fills_off_and_gives_tables_back(void **state)
+{
+    enum { TABLES = 8 };
+    struct hc_command *slots = ram(vm, COMMANDS + HC_RING_ENTRIES);
+    struct hc_ring *ring = ram(vm, COMMANDS);
+
+    (void)state;
+    command_ring(vm, 16);
+    for (unsigned way = 0; way < 4; way++) {
+        for (uint64_t i = 0; i < TABLES; i++) {
+            bed_map(root, VA + i * BIT(30), 0x30000);
+            assert_int_equal(ask(BED_A, VA + i * BIT(30), false), 0);
+            see(VA + i * BIT(30), 0x30001);
+        }
+        memset(&watched, 0, sizeof(watched));
+        uint64_t used = vm->quota.used;
+        bed.on_store = watch_drop;
+        switch (way) {
+        case 0: assert_int_equal(invalidate(HC_INVALIDATE_PASID, 0, 0), HV_OK); break;
+        case 1: assert_int_equal(invalidate(HC_INVALIDATE_DOMAIN, 0, 0), HV_OK); break;
+        case 2: assert_int_equal(invalidate(HC_INVALIDATE_RANGE, VA, BIT(33)), HV_OK); break;
+        default: /* single pages, in a run */
+            for (uint64_t i = 0; i < TABLES; i++) {
+                struct hc_invalidate in = { .size = sizeof(in),
+                                            .pasid = pasid,
+                                            .address = VA + i * BIT(30),
+                                            .bytes = PAGE_SIZE };
+                struct hc_command *slot = &slots[ring->producer++ & 15];
+                *slot = (struct hc_command){ .call = HC_INVALIDATE, .status = HC_COMMAND_PENDING };
+                memcpy(slot->args, &in, sizeof(in));
+            }
+            assert_int_equal(call(vm, HC_DOORBELL, 0, 0, 0, NULL), HV_OK);
+            break;
+        }
+        bed.on_store = NULL;
+        assert_true(watched.stores > TABLES);
+        assert_int_equal(watched.unlocked, 0);
+        assert_true(vm->quota.used < used);
+        for (uint64_t i = 0; i < TABLES; i++)
+            assert_int_equal(read_through_tlb(BED_A, VA + i * BIT(30)), 0);
+    }
+}
+
+/* A unit that does not answer may walk them for ever: they are kept, and the guest is told. */
+static void tables_stay_if_the_unit_does_not_answer(void **state)
+{
+    (void)state;
+    for (uint64_t i = 0; i < 8; i++) {
+        bed_map(root, VA + i * BIT(30), 0x30000);
+        assert_int_equal(ask(BED_A, VA + i * BIT(30), false), 0);
+    }
+    uint64_t used = vm->quota.used;
+    bed.dead = true;
+    assert_int_equal(invalidate(HC_INVALIDATE_PASID, 0, 0), HV_ETIMEDOUT);
+    assert_int_equal(vm->quota.used, used);
+    assert_true(platform_logged("kept"));
+    assert_false(pt_lookup(&shadow()->table, PTADDR(VA), &(struct pt_leaf){ 0 }));
+}
+
+static int check_dead(void **state)
+{
+    struct vm *const both[] = { vm, other };
+
+    for (unsigned i = 0; i < 2; i++) {
+        device_end(both[i]);
+        for (unsigned k = 0; k < both[i]->nvcpus; k++)
+            free(both[i]->vcpu[k]);
+        free(both[i]);
+    }
+    return bed_check(state);
+}
+
 static void only_what_is_named_goes(void **state)
 {
     (void)state;
@@ -907,6 +995,43 @@ static void changes_that_race_with_fills_stay_inside(void **state)
     bed_interrupts();
 }
 
+/* The same without luck: the entry goes between the reading of the tables and the first bit that is
+ * set in them, which the processor tells by a fault. */
+static uint64_t *entry_that_goes, *table_page;
+
+static void take_entry_away(int signal, siginfo_t *info, void *context)
+{
+    (void)signal, (void)context;
+    if (((uintptr_t)info->si_addr & ~PAGE_MASK) != (uintptr_t)table_page)
+        abort();
+    *entry_that_goes = 0;
+    mprotect(table_page, PAGE_SIZE, PROT_READ | PROT_WRITE);
+    entry_that_goes = NULL;
+}
+
+static void an_entry_that_goes_meanwhile_is_not_written_over(void **state)
+{
+    struct sigaction now = { .sa_sigaction = take_entry_away, .sa_flags = SA_SIGINFO }, before;
+
+    (void)state;
+    table_page = ram(vm, root.v);
+    for (unsigned write = 0; write < 2; write++) {
+        map_as(VA, 0x30000, P | W | U);
+        *entry(VA, 4) &= ~(uint64_t)A;
+        uint64_t *leaf = entry_that_goes = entry(VA, 1);
+        assert_int_equal(sigaction(SIGSEGV, &now, &before), 0);
+        assert_int_equal(mprotect(table_page, PAGE_SIZE, PROT_READ), 0);
+        lock_take(&vm->sva->fill_lock);
+        enum hv_status status = shadow_fill(vm->sva->shadows, IOVA(VA), write);
+        lock_drop(&vm->sva->fill_lock);
+        assert_int_equal(sigaction(SIGSEGV, &before, NULL), 0);
+        assert_null(entry_that_goes);
+        assert_int_equal(*leaf, 0);
+        assert_int_equal(status, HV_ENOENT);
+        assert_false(pt_lookup(&shadow()->table, PTADDR(VA), &(struct pt_leaf){ 0 }));
+    }
+}
+
 /* Present, taken away, looked at for a while: whoever sets a bit in it must not bring it back. */
 static void *careful_guest(void *arg)
 {
@@ -998,6 +1123,9 @@ int main(void)
         both(rights_are_the_guests),
         both(accessed_and_dirty_are_told),
         both(what_is_invalidated_is_gone),
+        both(a_drop_holds_fills_off_and_gives_tables_back),
+        { "tables_stay_if_the_unit_does_not_answer", tables_stay_if_the_unit_does_not_answer, fresh,
+          check_dead, &kinds[0] },
         both(only_what_is_named_goes),
         both(a_stale_page_that_is_asked_for_is_replaced),
         both(notices_fill_for_who_cannot_ask),
@@ -1009,6 +1137,7 @@ int main(void)
         both(the_guest_is_told_what_works),
         both(five_levels),
         both(a_fill_that_waits_holds_up_no_other_report),
+        both(an_entry_that_goes_meanwhile_is_not_written_over),
         both(an_entry_taken_away_does_not_come_back),
         both(changes_that_race_with_fills_stay_inside),
         cmocka_unit_test(reach_follows_the_unit),
