@@ -56,10 +56,14 @@ check-formats: # no printf length that the small C library does not know, in wha
 	$(Q)echo '"%5lld"' | grep -qE '$(foreign_lengths)' && echo '"%lx 5% large"' | grep -vqE '$(foreign_lengths)'
 	$(Q)! grep -nE '$(foreign_lengths)' $(filter arch/% drivers/% guest/% hv/%,$(checked))
 
+foreign_names := [Hh][Cc]_[A-Za-z_]*(VTD|SVM|VMX|INTEL|AMD|DMAR|SMMU)
+check-names: # no name of the guest ABI is one vendor's
+	$(Q)! grep -niE '$(foreign_names)' $(filter include/%,$(checked))
+
 check-image: $(B)/sluice.elf # the hypervisor uses no vector or x87 register, and no page of it is writable and executable
 	$(Q)! llvm-objdump$(LLVM) -d --no-show-raw-insn $< | grep -E '%([xyz]?mm[0-9]|st\b)'
 	$(Q)! llvm-readelf$(LLVM) -lW $< | grep -E '\<(LOAD .* RWE|INTERP|DYNAMIC)\>'
 
-check: check-format check-formats check-spdx check-includes check-headers check-docs check-image check-tidy # all checks of the source
+check: check-format check-formats check-names check-spdx check-includes check-headers check-docs check-image check-tidy # all checks of the source
 
-.PHONY: check format check-formats check-spdx check-image check-format check-headers check-tidy check-includes check-docs
+.PHONY: check format check-formats check-names check-spdx check-image check-format check-headers check-tidy check-includes check-docs

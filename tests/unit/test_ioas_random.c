@@ -809,6 +809,8 @@ static bool call(const struct step *s)
         pages_fail_after(s->fail);
     is = do_call(s);
     pages_fail_after(-1);
+    if (rig.vm->quota.used > rig.vm->quota.limit)
+        return wrong("pages above the quota", rig.vm->quota.used, rig.vm->quota.limit);
     rig.vm->quota.limit = 100000;
     seen[s->kind][-(int)is.status % 24]++;
     if (s->fail >= 0 && is.status == (s->quota ? HV_EQUOTA : HV_ENOMEM))
