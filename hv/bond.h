@@ -61,6 +61,7 @@ struct sva {
     struct second_stage *second[IOMMU_UNITS_MAX];
     uint32_t stage2s[IOMMU_UNITS_MAX]; /* by unit: hv/stage2.h */
     uint32_t serial;                   /* makes handles differ over time */
+    uint64_t filled;                   /* leaves put in on demand; guarded by fill_lock */
     struct lock fill_lock;             /* RANK_FILL: the tables that page requests fill */
     struct shadow *shadows;
     uint32_t nshadows;

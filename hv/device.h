@@ -40,6 +40,7 @@ struct device {
     /* Guarded by the VM's lock. */
     uint32_t bonds;               /* SVA bonds */
     uint32_t iopf_bonds;          /* those that rely on page requests */
+    uint32_t ram_domains;         /* bonds, SVA or not, over the VM's RAM: IDENTITY and NESTED */
     struct interrupt *interrupts; /* hv/interrupt.c: one page, once there was one */
 };
 

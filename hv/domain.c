@@ -4,6 +4,7 @@
 #include "hv/domain.h"
 
 #include "hv/bond.h"
+#include "hv/demand.h"
 #include "hv/device.h"
 #include "hv/direct.h"
 #include "hv/ioas.h"
@@ -130,9 +131,12 @@ enum hv_status domain_get(struct space *space, struct device *device, struct dom
     if (space->kind == HC_DOMAIN_PAGING) { /* an IOAS counts each device */
         made.ioas = ioas_find(space->vm, space->root.v);
         status = ioas_attach(made.ioas, device, &made.ioas_unit);
+    } else {
+        status = demand_check_ram(device);
     }
     if (status != HV_OK)
         return status;
+    device->ram_domains += !made.ioas;
     struct domain *d = find(space, device);
     if (d) {
         d->users++;
@@ -157,13 +161,17 @@ fail_object:
 fail:
     if (made.ioas)
         ioas_detach(made.ioas, device, made.ioas_unit, true);
+    else
+        device->ram_domains--;
     return status;
 }
 
-void domain_put(struct space *space, const struct device *device, struct domain *domain, bool undo)
+void domain_put(struct space *space, struct device *device, struct domain *domain, bool undo)
 {
     if (domain->ioas)
         ioas_detach(domain->ioas, device, domain->ioas_unit, undo);
+    else
+        device->ram_domains--;
     if (--domain->users)
         return;
     struct domain **link = &space->domains;

@@ -16,8 +16,9 @@ struct device;
 struct space;
 
 struct second_stage {
-    struct pt table;
+    struct pt table; /* guarded by sva.fill_lock */
     struct iommu_stage2 hw;
+    _Atomic uint64_t absent; /* bytes of RAM that are on demand; written with fill_lock */
 };
 
 struct ioas;
@@ -44,7 +45,7 @@ bool domain_walks(const struct iommu_caps *caps, unsigned levels);
 enum hv_status domain_get(struct space *space, struct device *device, struct domain **out);
 /* One user, @device, less; the last one frees it. No target of it may use it any more. @undo: it
  * never did. Lock: the VM's. */
-void domain_put(struct space *space, const struct device *device, struct domain *domain, bool undo);
+void domain_put(struct space *space, struct device *device, struct domain *domain, bool undo);
 /* What to ask of the driver. */
 struct iommu_target domain_target(const struct space *space, const struct domain *domain);
 /* Free the VM's second stages; nothing is attached any more. */

@@ -107,7 +107,7 @@ enum {
 /* What one walk read. */
 struct trace {
     struct {
-        uint64_t *at, value;
+        uint64_t *at, value, table;
     } entry[FS_LEVELS_MAX]; /* from the root down */
     unsigned n;
     uint64_t page, size; /* of 4 KiB; of the leaf */
@@ -134,6 +134,7 @@ static enum guest_walk walk(const struct vm *vm, gpaddr_t root, unsigned levels,
         uint64_t *at = &page[address >> shift & 511];
         uint64_t entry = *(const volatile uint64_t *)at;
         t->entry[t->n].at = at;
+        t->entry[t->n].table = table;
         t->entry[t->n++].value = entry;
         if ((entry & need) != need)
             return GUEST_WALK_ABSENT;
@@ -161,6 +162,21 @@ enum guest_walk guest_walk(const struct vm *vm, gpaddr_t root, unsigned levels, 
     struct trace t;
 
     return walk(vm, root, levels, address.v, needed(write, privileged), &t);
+}
+
+enum guest_walk guest_walk_path(const struct vm *vm, gpaddr_t root, unsigned levels, iova_t address,
+                                bool write, bool privileged, gpaddr_t out[GUEST_PATH_MAX],
+                                unsigned *n)
+{
+    struct trace t;
+    enum guest_walk found = walk(vm, root, levels, address.v, needed(write, privileged), &t);
+
+    static_assert(GUEST_PATH_MAX == FS_LEVELS_MAX + 1);
+    for (*n = 0; *n < t.n; ++*n)
+        out[*n] = GPADDR(t.entry[*n].table);
+    if (found == GUEST_WALK_RAM)
+        out[(*n)++] = GPADDR(t.page);
+    return found;
 }
 
 /* False: the guest changed one of them since it was read. */

@@ -38,6 +38,13 @@ enum guest_walk {
 enum guest_walk guest_walk(const struct vm *vm, gpaddr_t root, unsigned levels, iova_t address,
                            bool write, bool privileged);
 
+/** The same, and what the unit meets on its way: the tables, from the root down, and the page.
+ *  @out: gets their addresses, @n of them, all in RAM. */
+#define GUEST_PATH_MAX 6u
+enum guest_walk guest_walk_path(const struct vm *vm, gpaddr_t root, unsigned levels, iova_t address,
+                                bool write, bool privileged, gpaddr_t out[GUEST_PATH_MAX],
+                                unsigned *n);
+
 /* Where an access goes, and what may be kept of it. */
 struct guest_leaf {
     gpaddr_t page; /* of 4 KiB */

@@ -41,6 +41,7 @@ const struct hc_entry hypercall_table[HC_NUMBERS] = {
                               HC_LOCKED | HC_BATCHED },
     [HC_DEVICE_IRQ] = { interrupt_hc, STRUCT(hc_device_irq, 24), HC_LOCKED },
     [HC_DEVICE_RESET] = { reset_hc, REGISTERS, 0 }, /* waits long, without the lock */
+    [HC_MEMORY_ON_DEMAND] = { demand_hc_memory, STRUCT(hc_memory_on_demand, 24), HC_LOCKED },
     [HC_EVENT_RING] = { rings_hc_event, STRUCT(hc_ring_setup, 32), HC_LOCKED },
     [HC_COMMAND_RING] = { rings_hc_command, STRUCT(hc_ring_setup, 32), HC_LOCKED },
     [HC_DOORBELL] = { rings_hc_doorbell, REGISTERS, HC_LOCKED },

@@ -22,6 +22,7 @@ hc_handler sva_hc_bind, sva_hc_unbind;
 hc_handler iopf_hc_enable, iopf_hc_disable, iopf_hc_response;
 hc_handler invalidate_hc, invalidate_hc_array;
 hc_handler interrupt_hc; /* hv/interrupt.c */
+hc_handler demand_hc_memory;
 hc_handler rings_hc_event, rings_hc_command, rings_hc_doorbell;
 hc_handler ioas_hc_create, ioas_hc_destroy, ioas_hc_require_iova, ioas_hc_ranges;
 hc_handler ioas_map_hc, ioas_map_hc_unmap, ioas_map_hc_copy;

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "hv/bond.h"
+#include "hv/demand.h"
 #include "hv/device.h"
 #include "hv/guest_memory.h"
 #include "hv/hypercall.h"
@@ -157,6 +158,8 @@ enum hv_status ioas_attach(struct ioas *ioas, const struct device *d, struct ioa
     enum hv_status status;
 
     static_assert(BOOT_VM_PCI <= 32);
+    if (ioas->demand && (status = demand_check(d)) != HV_OK)
+        return status;
     if (more) {
         if (!ioas_table_limit(ioas, d->caps))
             return HV_ENOTSUP;
@@ -255,10 +258,12 @@ static enum hv_status empty(struct ioas *ioas)
     uint64_t bytes;
 
     enum hv_status status = iova_prepare_remove(&ioas->iova, all, false, &c);
-    if (status == HV_OK)
+    if (status == HV_OK) {
         iova_remove(&ioas->iova, &c);
-    else if (status != HV_ENOENT)
+        ioas->demand -= c.demand;
+    } else if (status != HV_ENOENT) {
         return status;
+    }
     if (status == HV_OK && c.more)
         return HV_EAGAIN;
     status = iova_unreserve(&ioas->iova, all, &bytes);

@@ -26,6 +26,8 @@ struct ioas {
     struct iova_range aperture;
     uint32_t nrequired; /* 0: no list was given */
     uint32_t nnext;
+    uint64_t demand; /* bytes mapped on demand; as long as there are any, page requests look at
+                        `iova`, and changes of it take sva.fill_lock, too */
     struct ioas_table *tables;
     struct ioas_unit *units;
     struct iova_range required[HC_IOAS_REQUIRED_MAX];
@@ -42,8 +44,9 @@ void ioas_refresh(struct ioas *ioas);
 uint64_t ioas_end_wanted(const struct ioas *ioas);
 
 /** One more (device, PASID) translates through @ioas.
- *  @return HV_ENOTSUP the unit cannot; HV_EREQUIRED, HV_EBUSY it would take away addresses that are
- *          required, or in use; HV_EAGAIN a table is being built: call again; HV_EQUOTA, HV_ENOMEM.
+ *  @return HV_ENOTSUP the unit, or the device what is on demand, cannot; HV_EORDER category MAP is
+ *          not on, and something is on demand; HV_EREQUIRED, HV_EBUSY it would take away addresses
+ * that are required, or in use; HV_EAGAIN a table is being built: call again; HV_EQUOTA, HV_ENOMEM.
  *          Nothing has changed then. Lock: the VM's. */
 enum hv_status ioas_attach(struct ioas *ioas, const struct device *device, struct ioas_unit **out);
 /* One less. @undo: the attach did not come about, leave nothing of it. */

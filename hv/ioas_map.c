@@ -3,6 +3,9 @@
  * Map, unmap, copy. Each change is prepared in the addresses, done in the tables, which may fail,
  * and then entered, which cannot.
  */
+#include "hv/bond.h"
+#include "hv/demand.h"
+#include "hv/device.h"
 #include "hv/hypercall.h"
 #include "hv/ioas.h"
 #include "hv/vm.h"
@@ -10,9 +13,35 @@
 static_assert(HC_IOAS_READ == (int)IOVA_READ && HC_IOAS_WRITE == (int)IOVA_WRITE &&
               HC_IOAS_UNCACHED == (int)IOVA_UNCACHED && HC_IOAS_STEP == IOVA_STEP);
 
-/* Lay @gpa, @access at @range, of which no more than a part may come about: @done bytes. */
-static enum hv_status map_at(struct ioas *ioas, struct iova_range range, uint64_t gpa,
-                             uint32_t access, uint64_t *done)
+/* Before a change: keep page requests away, which look at what is on demand. @kind: of what comes.
+ * @return what end() wants. */
+static struct lock *begin(const struct ioas *ioas, uint32_t kind)
+{
+    struct lock *lock = ioas->demand || (kind & IOVA_DEMAND) ? &ioas->vm->sva->fill_lock : NULL;
+
+    if (lock)
+        lock_take(lock);
+    return lock;
+}
+
+static void end(struct lock *lock)
+{
+    if (lock)
+        lock_drop(lock);
+}
+
+/* Could all devices there ask for what is on demand? */
+static enum hv_status check_demand(const struct ioas *ioas)
+{
+    enum hv_status status = HV_OK;
+
+    for (uint32_t left = ioas->now; left && status == HV_OK; left &= left - 1)
+        status = demand_check(ioas->vm->device[__builtin_ctz(left)]);
+    return status;
+}
+
+static enum hv_status do_map(struct ioas *ioas, struct iova_range range, uint64_t gpa,
+                             uint32_t kind, uint64_t *done)
 {
     struct iova_change c;
     enum hv_status status = iova_prepare_add(&ioas->iova, range, &c);
@@ -20,17 +49,32 @@ static enum hv_status map_at(struct ioas *ioas, struct iova_range range, uint64_
     if (status != HV_OK)
         return status;
     if (ioas->tables)
-        status = ioas_table_map(ioas, c.range, gpa, access);
+        status = ioas_table_map(ioas, c.range, gpa, kind);
     if (status != HV_OK) {
         iova_forget(&ioas->iova, &c);
         return status;
     }
-    iova_add(&ioas->iova, &c, gpa, access);
+    iova_add(&ioas->iova, &c, gpa, kind);
     *done = c.range.last - c.range.first + 1;
+    ioas->demand += kind & IOVA_DEMAND ? *done : 0;
     return c.more ? HV_EAGAIN : HV_OK;
 }
 
-static enum hv_status unmap_at(struct ioas *ioas, struct iova_range range, bool exact,
+/* Lay @gpa, @kind at @range, of which no more than a part may come about: @done bytes. */
+static enum hv_status map_at(struct ioas *ioas, struct iova_range range, uint64_t gpa,
+                             uint32_t kind, uint64_t *done)
+{
+    enum hv_status status = kind & IOVA_DEMAND ? check_demand(ioas) : HV_OK;
+
+    if (status != HV_OK)
+        return status;
+    struct lock *lock = begin(ioas, kind);
+    status = do_map(ioas, range, gpa, kind, done);
+    end(lock);
+    return status;
+}
+
+static enum hv_status do_unmap(struct ioas *ioas, struct iova_range range, bool exact,
                                uint64_t *bytes)
 {
     struct iova_change c;
@@ -45,8 +89,37 @@ static enum hv_status unmap_at(struct ioas *ioas, struct iova_range range, bool 
         return status;
     }
     iova_remove(&ioas->iova, &c);
+    ioas->demand -= c.demand;
     *bytes = c.mapped;
     return status != HV_OK ? status : c.more ? HV_EAGAIN : HV_OK;
+}
+
+static enum hv_status unmap_at(struct ioas *ioas, struct iova_range range, bool exact,
+                               uint64_t *bytes)
+{
+    struct lock *lock = begin(ioas, 0);
+    enum hv_status status = do_unmap(ioas, range, exact, bytes);
+
+    end(lock);
+    return status;
+}
+
+static enum hv_status reserve_at(struct ioas *ioas, struct iova_range range)
+{
+    struct lock *lock = begin(ioas, 0);
+    enum hv_status status = iova_reserve(&ioas->iova, range);
+
+    end(lock);
+    return status;
+}
+
+static enum hv_status unreserve_at(struct ioas *ioas, struct iova_range range, uint64_t *bytes)
+{
+    struct lock *lock = begin(ioas, 0);
+    enum hv_status status = iova_unreserve(&ioas->iova, range, bytes);
+
+    end(lock);
+    return status;
 }
 
 /* --- Calls ---------------------------------------------------------------------------------------
@@ -55,12 +128,13 @@ static enum hv_status unmap_at(struct ioas *ioas, struct iova_range range, bool 
 static enum hv_status check_map(const struct hc_ioas_map *in)
 {
     const uint32_t access = HC_IOAS_READ | HC_IOAS_WRITE,
-                   known = access | HC_IOAS_UNCACHED | HC_IOAS_FIXED | HC_IOAS_RESERVE;
+                   kind = access | HC_IOAS_UNCACHED | HC_IOAS_ON_DEMAND,
+                   known = kind | HC_IOAS_FIXED | HC_IOAS_RESERVE;
     bool reserve = in->flags & HC_IOAS_RESERVE;
 
     if ((in->flags & ~known) | in->reserved)
         return HV_EINVAL;
-    if (reserve ? (in->flags & (access | HC_IOAS_UNCACHED)) || in->gpa : !(in->flags & access))
+    if (reserve ? (in->flags & kind) || in->gpa : !(in->flags & access))
         return HV_EINVAL;
     return HV_OK;
 }
@@ -123,8 +197,8 @@ enum hv_status ioas_map_hc(struct vm *vm, const void *arg, uint64_t *value)
     status = place(ioas, fixed, reserve ? UINT64_MAX : IOVA_STEP, in->gpa, &range, &more);
     if (status != HV_OK)
         return status;
-    status = reserve ? iova_reserve(&ioas->iova, range)
-                     : map_at(ioas, range, in->gpa, in->flags & IOVA_ACCESS, &done);
+    uint32_t kind = (in->flags & IOVA_ACCESS) | (in->flags & HC_IOAS_ON_DEMAND ? IOVA_DEMAND : 0);
+    status = reserve ? reserve_at(ioas, range) : map_at(ioas, range, in->gpa, kind, &done);
     if (status != HV_OK && status != HV_EAGAIN)
         return status;
     *value = fixed ? done : range.first;
@@ -152,7 +226,7 @@ enum hv_status ioas_map_hc_unmap(struct vm *vm, const void *arg, uint64_t *value
             return status;
     }
     if (in->flags & HC_IOAS_UNRESERVE)
-        return iova_unreserve(&ioas->iova, range, value);
+        return unreserve_at(ioas, range, value);
     return unmap_at(ioas, range, in->flags & HC_IOAS_EXACT, value);
 }
 
@@ -208,9 +282,9 @@ static enum hv_status copy_piece(struct ioas *to, uint64_t at, const struct piec
     struct iova_range range = { at, at + p->bytes - 1 };
 
     if (p->flags & IOVA_MAPPED)
-        return map_at(to, range, p->gpa, p->flags & IOVA_ACCESS, done);
+        return map_at(to, range, p->gpa, p->flags & IOVA_KIND, done);
     *done = p->bytes;
-    return iova_reserve(&to->iova, range);
+    return reserve_at(to, range);
 }
 
 /* Piece by piece. @done: bytes, also on error. */
@@ -244,7 +318,7 @@ static void undo_copy(struct ioas *to, uint64_t at, uint64_t done)
     if (!done)
         return;
     (void)unmap_at(to, range, false, &bytes);
-    (void)iova_unreserve(&to->iova, range, &bytes);
+    (void)unreserve_at(to, range, &bytes);
 }
 
 enum hv_status ioas_map_hc_copy(struct vm *vm, const void *arg, uint64_t *value)

@@ -6,6 +6,8 @@
  */
 #include "hv/ioas_table.h"
 
+#include "hv/bond.h"
+#include "hv/demand.h"
 #include "hv/device.h"
 #include "hv/ioas.h"
 #include "hv/log.h"
@@ -75,9 +77,15 @@ static enum hv_status map_one(const struct ioas *ioas, struct ioas_table *table,
                   perm_of(access));
 }
 
+/* Is it in every table? */
+static bool laid(const struct interval *n)
+{
+    return (n->flags & (IOVA_MAPPED | IOVA_DEMAND)) == IOVA_MAPPED;
+}
+
 static bool continues(const struct interval *a, const struct interval *b)
 {
-    return b && b->first == a->last + 1 && (b->flags & IOVA_MAPPED) &&
+    return b && b->first == a->last + 1 && laid(b) &&
            b->value == a->value + (b->first - a->first) && !((a->flags ^ b->flags) & IOVA_ACCESS);
 }
 
@@ -94,11 +102,10 @@ static enum hv_status build(struct ioas *ioas, struct ioas_table *table)
         }
         for (const struct interval *next; runs < BUILD_RUNS; end = next, runs++) {
             next = interval_next(set, end);
-            if (!(n->flags & IOVA_MAPPED) || !continues(end, next) ||
-                next->last - n->first >= IOVA_STEP)
+            if (!laid(n) || !continues(end, next) || next->last - n->first >= IOVA_STEP)
                 break;
         }
-        if (n->flags & IOVA_MAPPED) {
+        if (laid(n)) {
             enum hv_status status = map_one(ioas, table, (struct iova_range){ n->first, end->last },
                                             n->value, n->flags & IOVA_ACCESS);
             if (status != HV_OK)
@@ -216,6 +223,7 @@ void ioas_table_drop(struct ioas *ioas, struct ioas_unit *unit)
     struct ioas_table *table = unit->table;
     struct ioas_unit **link = &ioas->units;
 
+    demand_settle(ioas->vm);
     while (*link != unit)
         link = &(*link)->next;
     *link = unit->next;
@@ -316,13 +324,15 @@ static void undo_map(struct ioas *ioas, const struct ioas_table *failed, struct 
 }
 
 enum hv_status ioas_table_map(struct ioas *ioas, struct iova_range range, uint64_t gpa,
-                              uint32_t access)
+                              uint32_t kind)
 {
     drop_shallow(ioas, range.last);
+    if (kind & IOVA_DEMAND)
+        return HV_OK;
     for (struct ioas_table *t = ioas->tables; t; t = t->next) {
         if (!in_table(t, range))
             continue;
-        enum hv_status status = map_one(ioas, t, range, gpa, access);
+        enum hv_status status = map_one(ioas, t, range, gpa, kind);
         if (status != HV_OK) {
             undo_map(ioas, t, range);
             return status;
@@ -335,6 +345,42 @@ enum hv_status ioas_table_map(struct ioas *ioas, struct iova_range range, uint64
             (void)iommu->stage2_changed(&u->hw, GPADDR(range.first), range.last - range.first + 1);
     }
     return HV_OK;
+}
+
+/* Around @page, which is a hole of @hole bytes in @table and mapped by @n: 2 MiB if mapping, unit
+ * and hole are so large, else the page. */
+static struct iova_range granule(const struct ioas *ioas, const struct ioas_table *table,
+                                 const struct interval *n, uint64_t page, uint64_t hole)
+{
+    const uint64_t first = page & ~(DEMAND_LARGE - 1), last = page | (DEMAND_LARGE - 1);
+
+    if ((table->pt.large & 1) && hole >= DEMAND_LARGE && first >= n->first && last <= n->last &&
+        !(host_address(ioas, n->value + (first - n->first), DEMAND_LARGE).v & (DEMAND_LARGE - 1)))
+        return (struct iova_range){ first, last };
+    return (struct iova_range){ page, page + PAGE_MASK };
+}
+
+enum hv_status ioas_table_fill(struct ioas *ioas, struct ioas_unit *unit,
+                               const struct iommu_page_request *req)
+{
+    const uint64_t page = req->address.v & ~PAGE_MASK;
+    const struct interval *n = ioas->demand ? interval_from(&ioas->iova.set, page) : NULL;
+    struct pt_leaf leaf;
+
+    if (!n || n->first > page || !(n->flags & IOVA_DEMAND) ||
+        (req->read && !(n->flags & IOVA_READ)) || (req->write && !(n->flags & IOVA_WRITE)))
+        return HV_EFAULT;
+    if (pt_lookup(&unit->table->pt, PTADDR(page), &leaf))
+        return HV_OK; /* another request brought it */
+    const struct iova_range range = granule(ioas, unit->table, n, page, leaf.size);
+    enum hv_status status = map_one(ioas, unit->table, range, n->value + (range.first - n->first),
+                                    n->flags & IOVA_ACCESS);
+    if (status != HV_OK)
+        return status;
+    ioas->vm->sva->filled++;
+    return iommu->caps(unit->hw.unit)->caching_mode
+               ? iommu->stage2_changed(&unit->hw, GPADDR(range.first), range.last - range.first + 1)
+               : HV_OK;
 }
 
 /* What must be invalidated if @range goes: large leaves at its ends as a whole, also when the rest

@@ -42,10 +42,14 @@ void ioas_table_drop(struct ioas *ioas, struct ioas_unit *unit);
 /* Give up all of them. */
 void ioas_table_drop_all(struct ioas *ioas);
 
-/* Map @range to the guest-physical @gpa on, in RAM, in every table. HV_EQUOTA, HV_ENOMEM: in none.
- */
+/* Map @range to the guest-physical @gpa on, in RAM, in every table; on demand: in none. HV_EQUOTA,
+ * HV_ENOMEM: in none. */
 enum hv_status ioas_table_map(struct ioas *ioas, struct iova_range range, uint64_t gpa,
-                              uint32_t access);
+                              uint32_t kind);
+/** Put what is mapped on demand where @req asks into the table of @unit: as demand_serve(). Lock:
+ *  fill_lock alone. */
+enum hv_status ioas_table_fill(struct ioas *ioas, struct ioas_unit *unit,
+                               const struct iommu_page_request *req);
 /* Unmap @range from every table; nothing of it is cached anywhere on return. HV_EQUOTA, HV_ENOMEM:
  * @done is false, as before. HV_ETIMEDOUT, HV_EIO: done, and told by the unit. */
 enum hv_status ioas_table_unmap(struct ioas *ioas, struct iova_range range, bool *done);

@@ -11,6 +11,7 @@
 #include "hv/iopf.h"
 
 #include "hv/bond.h"
+#include "hv/demand.h"
 #include "hv/device.h"
 #include "hv/guest_memory.h"
 #include "hv/hypercall.h"
@@ -177,19 +178,26 @@ static void group_close(struct iopf *f, struct group *g)
 /* --- Requests ------------------------------------------------------------------------------------
  */
 
-/* The bond whose guest serves this request; NULL: nobody's. */
+/* Does the guest serve what Sluice does not? Lock: events. */
+static bool is_guests(const struct bond *bond)
+{
+    return bond->faults && bond->space->kind == HC_DOMAIN_NESTED &&
+           (bond->device->iopf & HC_IOPF_BIND) && rings_delivers(bond->device->vm->rings);
+}
+
+/* The bond whose requests are served; NULL: nobody's. Lock: events. */
 static struct bond *served_by(const struct device *d, const struct iommu_page_request *req)
 {
-    if (!(d->iopf & HC_IOPF_BIND) || !rings_delivers(d->vm->rings))
+    if (!d->iopf)
         return NULL;
     struct bond *bond = bond_find(d, req->pasid_present ? req->pasid : HC_PASID_NONE);
-    if (!bond || !bond->attached || !bond->faults || bond->space->kind != HC_DOMAIN_NESTED)
+    if (!bond || !bond->attached || !((d->iopf & HC_IOPF_MAP) || is_guests(bond)))
         return NULL;
     return bond;
 }
 
 static struct hc_event request_event(const struct iopf *f, const struct group *g,
-                                     const struct iommu_page_request *req)
+                                     const struct iommu_page_request *req, uint32_t category)
 {
     return (struct hc_event){
         .type = HC_EVENT_PAGE_REQUEST,
@@ -201,7 +209,7 @@ static struct hc_event request_event(const struct iopf *f, const struct group *g
         .address = req->address.v,
         .cookie = cookie_of(f, g),
         .group = req->group,
-        .category = HC_IOPF_BIND,
+        .category = category,
     };
 }
 
@@ -222,27 +230,46 @@ static enum hv_status report_refused(const struct device *d, const struct iommu_
                       });
 }
 
-/* On a unit that does not nest: can Sluice serve it from the guest's table, in a shadow? As
- * shadow_fill(); HV_ENOENT: it is the guest's. Lock: none of the VM's. */
-static enum hv_status serve(struct device *d, const struct iommu_page_request *req)
+static enum hv_status try_to_serve(struct device *d, const struct iommu_page_request *req,
+                                   bool *filled)
 {
     struct vm *vm = d->vm;
-    enum hv_status status = HV_ENOENT;
+    struct sva *sva = vm->sva;
+    struct space space;
+    struct domain domain;
 
-    if (d->caps->nested || req->privileged) /* units take no privileged DMA: nothing helps those */
-        return HV_ENOENT;
-    lock_take(&vm->sva->fill_lock); /* keeps the shadow, once found */
+    lock_take(&sva->fill_lock); /* keeps what the bond translates through, once found */
+    const uint64_t before = sva->filled;
     lock_take(&vm->rings->events);
     const struct bond *bond = served_by(d, req);
-    struct shadow *shadow = bond ? bond->domain->shadow : NULL;
+    if (bond) {
+        space = *bond->space;
+        domain = *bond->domain;
+    }
     lock_drop(&vm->rings->events);
-    if (shadow)
-        status = shadow_fill(shadow, req->address, req->write);
-    lock_drop(&vm->sva->fill_lock);
+    enum hv_status status = bond ? demand_serve(d, &space, &domain, req) : HV_ENOENT;
+    *filled = sva->filled != before;
+    lock_drop(&sva->fill_lock);
     return status;
 }
 
-/* The same where the unit nests, which can do no more than rule out what nobody can serve. */
+/* Can Sluice serve it from what is on demand or, on a unit that does not nest, from the guest's
+ * table? As demand_serve(); HV_ENOENT: it is the guest's. Lock: none of the VM's. */
+static enum hv_status serve(struct device *d, const struct iommu_page_request *req, bool *filled)
+{
+    bool room = false;
+
+    /* Where there is nothing on demand, units that nest have found what there is to be found. */
+    if (d->caps->nested && !(__atomic_load_n(&d->iopf, __ATOMIC_RELAXED) & HC_IOPF_MAP))
+        return HV_ENOENT;
+    enum hv_status status = try_to_serve(d, req, filled);
+    if (status != HV_EQUOTA && status != HV_ENOMEM)
+        return status;
+    return shadow_drop_vm(d->vm, NULL, &room) == HV_OK && room ? try_to_serve(d, req, filled)
+                                                               : status;
+}
+
+/* Where the unit nests and nothing is on demand: no more than rule out what nobody can serve. */
 static enum hv_status judge(const struct space *space, const struct iommu_page_request *req)
 {
     return guest_walk(space->vm, space->root, space->levels, req->address, req->write,
@@ -251,26 +278,35 @@ static enum hv_status judge(const struct space *space, const struct iommu_page_r
                : HV_ENOENT;
 }
 
+static enum hc_fault_reason reason_of(enum hv_status found)
+{
+    switch (found) {
+    case HV_EFAULT: return HC_FAULT_SECOND_STAGE;
+    case HV_ERANGE: return HC_FAULT_ADDRESS;
+    case HV_ENOENT: return HC_FAULT_FIRST_STAGE;
+    default: return HC_FAULT_OTHER;
+    }
+}
+
 /* Give one request of @g to the guest. HV_OK: delivered; else the group is to be refused. */
 static enum hv_status deliver(struct iopf *f, struct group *g, const struct iommu_page_request *req,
                               enum hv_status found)
 {
     struct vm *vm = f->device->vm;
 
-    if (!f->pending)
+    const bool guests = is_guests(g->bond);
+    if (guests && !f->pending && !(f->device->iopf & HC_IOPF_MAP))
         found = judge(g->bond->space, req);
-    if (found != HV_OK && found != HV_ENOENT) {
-        enum hc_fault_reason reason = found == HV_EFAULT   ? HC_FAULT_SECOND_STAGE
-                                      : found == HV_ERANGE ? HC_FAULT_ADDRESS
-                                                           : HC_FAULT_OTHER;
-        enum hv_status status = report_refused(f->device, req, reason);
+    if (!guests || (found != HV_OK && found != HV_ENOENT)) {
+        enum hv_status status = report_refused(f->device, req, reason_of(found));
         return status == HV_OK ? found : status;
     }
     if (f->requests == f->slots) {
         vm->stats.page_requests_lost++; /* more than it was promised: nobody else pays for it */
         return HV_EQUOTA;
     }
-    struct hc_event event = request_event(f, g, req);
+    const bool served = found == HV_OK && (f->device->iopf & HC_IOPF_MAP);
+    struct hc_event event = request_event(f, g, req, served ? HC_IOPF_MAP : HC_IOPF_BIND);
     enum hv_status status = rings_push(vm->rings, &event, 0);
     if (status != HV_OK) {
         vm->stats.page_requests_lost++;
@@ -334,10 +370,12 @@ void iopf_page_request(struct iommu_device *, const struct iommu_page_request *r
     if (!d)
         return;
     struct rings *r = d->vm->rings;
-    enum hv_status found = serve(d, req);
+    bool filled = false;
+    enum hv_status found = serve(d, req, &filled);
 
     lock_take(&r->events);
     enum answer answer = receive(d, req, found, &status);
+    d->vm->stats.map_faults_served += filled;
     d->vm->stats.responses_by_sluice += answer == INVALID;
     lock_drop(&r->events);
     if (status == HV_ERING)
@@ -579,7 +617,7 @@ enum hv_status iopf_hc_enable(struct vm *vm, const void *arg, uint64_t *value)
         return HV_EINVAL;
     if (!d)
         return HV_ENODEV;
-    if ((reg[1] & HC_IOPF_MAP) || !d->io.pri)
+    if (!d->io.pri)
         return HV_ENOTSUP;
     if (d->io.failed)
         return HV_EIO;
@@ -595,7 +633,7 @@ enum hv_status iopf_hc_enable(struct vm *vm, const void *arg, uint64_t *value)
     enum hv_status status = groups_make(d, slots, &f);
     if (status != HV_OK)
         return status;
-    publish(d, f, HC_IOPF_BIND);
+    publish(d, f, (uint32_t)reg[1]);
     list_add(f);
     status = iommu->page_requests_on(&d->io, (uint16_t)slots);
     if (status != HV_OK) {
@@ -615,7 +653,7 @@ enum hv_status iopf_hc_disable(struct vm *vm, const void *arg, uint64_t *)
         return HV_ENODEV;
     if (!d->iopf)
         return HV_EORDER;
-    if (d->iopf_bonds)
+    if (d->iopf_bonds || demand_in_use(d))
         return HV_EBUSY;
     iopf_off(d);
     return HV_OK;

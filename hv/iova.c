@@ -194,7 +194,7 @@ enum hv_status iova_prepare_add(struct iova *iova, struct iova_range range, stru
     return spare_fill(iova, c, nodes);
 }
 
-void iova_add(struct iova *iova, struct iova_change *c, uint64_t gpa, uint32_t access)
+void iova_add(struct iova *iova, struct iova_change *c, uint64_t gpa, uint32_t kind)
 {
     const uint64_t first = c->range.first, last = c->range.last;
 
@@ -203,12 +203,12 @@ void iova_add(struct iova *iova, struct iova_change *c, uint64_t gpa, uint32_t a
         n->first = first;
         n->last = last;
         n->value = gpa;
-        n->flags = access | IOVA_MAPPED | IOVA_BEGIN | IOVA_END;
+        n->flags = kind | IOVA_MAPPED | IOVA_BEGIN | IOVA_END;
         interval_put(&iova->set, &c->slot, n);
         return;
     }
     for (uint64_t at = first;;) {
-        uint32_t flags = access | IOVA_MAPPED | (at == first ? IOVA_BEGIN : 0);
+        uint32_t flags = kind | IOVA_MAPPED | (at == first ? IOVA_BEGIN : 0);
         struct interval *n = segment_in(iova, at, last);
         uint64_t end;
 
@@ -250,7 +250,7 @@ enum hv_status iova_prepare_remove(struct iova *iova, struct iova_range range, b
     unsigned segments = 0, nodes = 0;
 
     c->range = range;
-    c->mapped = 0;
+    c->mapped = c->demand = 0;
     c->more = false;
     c->spare = NULL;
     if (exact &&
@@ -268,6 +268,7 @@ enum hv_status iova_prepare_remove(struct iova *iova, struct iova_range range, b
         if (to - from >= IOVA_STEP - c->mapped)
             to = from + (IOVA_STEP - c->mapped) - 1;
         c->mapped += to - from + 1;
+        c->demand += n->flags & IOVA_DEMAND ? to - from + 1 : 0;
         c->range.last = to;
         nodes += n->last > to;
         if (to == range.last)

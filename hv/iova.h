@@ -28,8 +28,10 @@ enum {
     IOVA_MAPPED = 16,
     IOVA_BEGIN = 32, /* of a mapping */
     IOVA_END = 64,
+    IOVA_DEMAND = 128, /* mapped, but in a table only as far as devices asked for it */
 };
 #define IOVA_ACCESS (IOVA_READ | IOVA_WRITE | IOVA_UNCACHED)
+#define IOVA_KIND   (IOVA_ACCESS | IOVA_DEMAND) /* what a part or a copy has of a mapping */
 
 struct iova {
     struct interval_set set;
@@ -42,6 +44,7 @@ struct iova {
 struct iova_change {
     struct iova_range range; /* of this call: it may end before what was asked for */
     uint64_t mapped;         /* removal: bytes in it that are mapped */
+    uint64_t demand;         /* of them, those on demand */
     bool clear;              /* addition: not even reservations are in the way */
     bool more;               /* something is left to do behind it */
     struct interval *spare;
@@ -65,7 +68,7 @@ enum hv_status iova_find(const struct iova *iova, uint64_t hint, uint64_t bytes,
  * iova_forget.
  *  @return HV_EEXIST something is mapped; HV_EQUOTA, HV_ENOMEM. */
 enum hv_status iova_prepare_add(struct iova *iova, struct iova_range range, struct iova_change *c);
-void iova_add(struct iova *iova, struct iova_change *c, uint64_t gpa, uint32_t access);
+void iova_add(struct iova *iova, struct iova_change *c, uint64_t gpa, uint32_t kind);
 
 /** Before unmapping @range. @exact: refuse to split a mapping. Then one of iova_remove,
  * iova_forget.

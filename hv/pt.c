@@ -536,10 +536,12 @@ bool pt_lookup(const struct pt *pt, ptaddr_t in, struct pt_leaf *leaf)
 {
     const struct pt_format *f = pt->format;
 
+    *leaf = (struct pt_leaf){ 0 };
     if (in.v >= span_of(pt->levels + 1u))
         return false;
     struct place at = find(pt, in.v, NULL);
     uint64_t entry = *at.entry, span = span_of(at.level);
+    leaf->size = span;
     if (!present(pt, entry))
         return false;
 

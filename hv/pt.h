@@ -78,7 +78,8 @@ enum hv_status pt_split(struct pt *pt, ptaddr_t at);
 void pt_grant(struct pt *pt, ptaddr_t in, unsigned perm);
 
 /** Look one address up: where @in itself goes, in a leaf of size bytes. What the format does not
- *  control is granted; PT_UC for uncached leaves. @return false: not mapped. */
+ *  control is granted; PT_UC for uncached leaves. @return false: not mapped; so are all size bytes
+ *  around it (0: beyond the table). */
 struct pt_leaf {
     paddr_t out;
     uint64_t size;

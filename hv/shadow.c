@@ -8,6 +8,7 @@
 #include "hv/shadow.h"
 
 #include "hv/bond.h"
+#include "hv/demand.h"
 #include "hv/device.h"
 #include "hv/guest_memory.h"
 #include "hv/log.h"
@@ -248,7 +249,8 @@ static enum hv_status amend(struct shadow *s, uint64_t address, const struct pt_
     return status == HV_OK ? HV_ENOENT : status;
 }
 
-static enum hv_status fill(struct shadow *s, iova_t address, bool write)
+/* @ask: for a page request, which brings what is on demand. */
+static enum hv_status fill(struct shadow *s, iova_t address, bool write, bool ask)
 {
     const struct space *space = s->space;
     const uint64_t page = address.v & ~PAGE_MASK;
@@ -262,8 +264,13 @@ static enum hv_status fill(struct shadow *s, iova_t address, bool write)
     case GUEST_WALK_OUTSIDE: return HV_EFAULT;
     case GUEST_WALK_RAM: break;
     }
+    uint64_t most;
+    enum hv_status status = demand_ram(space->vm, s->caps, leaf.page, ask, &most);
+    if (status != HV_OK)
+        return status;
+    leaf.size = most < leaf.size ? most : leaf.size;
     if (pt_lookup(&s->table, PTADDR(page), &have)) {
-        enum hv_status status = amend(s, page, &have, &leaf);
+        status = amend(s, page, &have, &leaf);
         if (status != HV_ENOENT)
             return status;
     }
@@ -272,13 +279,13 @@ static enum hv_status fill(struct shadow *s, iova_t address, bool write)
 
 enum hv_status shadow_fill(struct shadow *shadow, iova_t address, bool write)
 {
-    enum hv_status status = fill(shadow, address, write);
+    enum hv_status status = fill(shadow, address, write, true);
     bool any = false;
 
     if (status != HV_EQUOTA && status != HV_ENOMEM)
         return status;
     status = drop_vm(shadow->space->vm, NULL, &any);
-    return status == HV_OK ? fill(shadow, address, write) : status;
+    return status == HV_OK ? fill(shadow, address, write, true) : status;
 }
 
 /* --- Calls; lock: the VM's -----------------------------------------------------------------------
@@ -291,7 +298,7 @@ enum hv_status shadow_notice(struct shadow *shadow, iova_t address, uint64_t byt
 
     lock_take(lock);
     for (uint64_t done = 0; done < bytes; done += PAGE_SIZE) {
-        status = fill(shadow, IOVA(address.v + done), false);
+        status = fill(shadow, IOVA(address.v + done), false, false);
         if (status != HV_OK && status != HV_ENOENT && status != HV_EFAULT && status != HV_ERANGE)
             break;
         status = HV_OK;

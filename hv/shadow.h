@@ -63,7 +63,7 @@ enum hv_status shadow_drop(struct shadow *shadow, iova_t address, uint64_t bytes
 enum hv_status shadow_drop_pages(struct shadow *shadow, const iova_t *page, unsigned n);
 enum hv_status shadow_drop_all(struct shadow *shadow);
 /* All of a VM's, on @unit (NULL: on any), which gives their pages back to its quota. @dropped:
- * whether there was one. Lock: the VM's. */
+ * whether there was one. Lock: not fill_lock. */
 enum hv_status shadow_drop_vm(struct vm *vm, const struct iommu_unit *unit, bool *dropped);
 
 #endif

@@ -10,6 +10,8 @@
 
 #include <string.h>
 
+static_assert(offsetof(struct hc_stats, map_faults_served) == HC_STATS_MIN);
+
 uint64_t stats_features(const struct vm *vm)
 {
     uint64_t features = vm->ndevices ? HC_FEATURE_IOMMU : 0;
@@ -21,6 +23,7 @@ uint64_t stats_features(const struct vm *vm)
         features |= d->caps->second_stage ? HC_FEATURE_PAGING : 0;
         features |= shadow_end(d->caps, 4) ? HC_FEATURE_SHADOW : 0;
         features |= domain_walks(d->caps, 4) && d->io.pri ? HC_FEATURE_IOPF : 0;
+        features |= d->io.pri ? HC_FEATURE_ON_DEMAND : 0;
     }
     return features;
 }
@@ -53,5 +56,5 @@ enum hv_status stats_hc_stats(struct vm *vm, const void *arg, uint64_t *value)
     stats.exits = 0;
     for (unsigned i = 0; i < vm->nvcpus; i++)
         stats.exits += vm->vcpu[i]->exits;
-    return guest_copy_out(vm, GPADDR(reg[0]), reg[1], sizeof(stats), sizeof(stats), &stats, value);
+    return guest_copy_out(vm, GPADDR(reg[0]), reg[1], HC_STATS_MIN, sizeof(stats), &stats, value);
 }

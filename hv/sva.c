@@ -7,6 +7,7 @@
 
 #include "hv/attach.h"
 #include "hv/bond.h"
+#include "hv/demand.h"
 #include "hv/device.h"
 #include "hv/hypercall.h"
 #include "hv/ioas.h"
@@ -71,6 +72,7 @@ void sva_end_device(struct device *d)
 void sva_end(struct vm *vm)
 {
     end_bonds(vm, NULL);
+    demand_settle(vm);
     ioas_end(vm);
     domain_end(vm);
     hv_assert(objects(vm)->objects == 0);

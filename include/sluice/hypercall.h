@@ -31,6 +31,9 @@ enum hc_feature { /* bits of hc_vm_info.features and CPUID 0x40000001 EBX */
                   /* Interrupts of devices arrive: HC_DEVICE_IRQ, MSI. */
                   HC_FEATURE_INTERRUPTS = 1u << 4,
                   HC_FEATURE_SHADOW = 1u << 5, /* bind works, by shadow tables */
+                  /* A device has page requests: HC_IOPF_MAP, HC_IOAS_ON_DEMAND and
+                     HC_MEMORY_ON_DEMAND work with it. */
+                  HC_FEATURE_ON_DEMAND = 1u << 6,
 };
 
 enum hc_number {
@@ -51,6 +54,7 @@ enum hc_number {
     HC_INVALIDATE_ARRAY = 16, /* struct hc_invalidate_array; RDX = entries done, also on error */
     HC_DEVICE_IRQ = 17,       /* struct hc_device_irq; RDX = message address 31:0, data 63:32 */
     HC_DEVICE_RESET = 18,     /* RDI = device */
+    HC_MEMORY_ON_DEMAND = 19, /* struct hc_memory_on_demand; RDX = bytes done */
     HC_EVENT_RING = 20,       /* struct hc_ring_setup; base 0 removes the ring */
     HC_COMMAND_RING = 21,     /* struct hc_ring_setup; base 0 removes the ring */
     HC_DOORBELL = 22,     /* run the command ring until empty or 256 done; RDX = commands done */
@@ -93,7 +97,10 @@ enum hc_device_flag {
                                       in IDENTITY and PAGING: reserved in the memory map */
 };
 
-enum hc_iopf_category { HC_IOPF_BIND = 1u << 0, HC_IOPF_MAP = 1u << 1 };
+enum hc_iopf_category {
+    HC_IOPF_BIND = 1u << 0, /* first stages: the guest serves */
+    HC_IOPF_MAP = 1u << 1,  /* what is on demand: Sluice serves */
+};
 
 enum hc_device_state {
     HC_DEVICE_OK = 0,
@@ -158,9 +165,10 @@ struct hc_ioas_create {
 enum hc_ioas_map_flag { /* also of hc_ioas_copy: FIXED alone */
                         HC_IOAS_READ = 1u << 0,
                         HC_IOAS_WRITE = 1u << 1,
-                        HC_IOAS_UNCACHED = 1u << 2, /* cache policy; else write-back */
-                        HC_IOAS_FIXED = 1u << 3,    /* iova is meant; else it is a hint */
-                        HC_IOAS_RESERVE = 1u << 4,  /* hold the range, map nothing */
+                        HC_IOAS_UNCACHED = 1u << 2,  /* cache policy; else write-back */
+                        HC_IOAS_FIXED = 1u << 3,     /* iova is meant; else it is a hint */
+                        HC_IOAS_RESERVE = 1u << 4,   /* hold the range, map nothing */
+                        HC_IOAS_ON_DEMAND = 1u << 5, /* in the tables when a device asks for it */
 };
 
 struct hc_ioas_map {
@@ -199,6 +207,15 @@ struct hc_ioas_ranges {
     uint32_t ioas;
     uint32_t count;  /* entries at ranges; REQUIRE_IOVA: 1 to HC_IOAS_REQUIRED_MAX */
     uint64_t ranges; /* address of hc_iova_range[count], 8-byte aligned */
+};
+
+/* RAM that devices have only once they ask for it, or (PRESENT) have again. */
+enum hc_memory_flag { HC_MEMORY_PRESENT = 1u << 0 };
+#define HC_MEMORY_STEP 0x4000000ull /* bytes of one call */
+
+struct hc_memory_on_demand {
+    uint32_t size, flags; /* hc_memory_flag */
+    uint64_t gpa, bytes;  /* multiples of 4 KiB, in one range of RAM */
 };
 
 enum hc_bind_flag { HC_BIND_NO_IOPF = 1u << 0 /* the device handles its own faults */ };
@@ -314,7 +331,7 @@ struct hc_event {
     uint64_t address;  /* page base; refused interrupt: the message's, if known */
     uint64_t cookie;   /* page request: of its group */
     uint32_t group;    /* page request: group index; interrupt flood: its index */
-    uint32_t category; /* page request: hc_iopf_category */
+    uint32_t category; /* page request: hc_iopf_category; MAP: served, the group wants an answer */
     uint32_t reason;   /* fault: HC_FAULT_x; device failed: hv_status */
     uint32_t detail;   /* fault: the unit's own code, for logs */
     uint64_t reserved[2];
@@ -337,6 +354,8 @@ struct hc_stats {
     uint64_t page_requests_lost;
     uint64_t faults, events_lost;
     uint64_t invalidations, binds, unbinds;
+    uint64_t map_faults_served; /* page requests for which Sluice put in what was on demand */
 };
+#define HC_STATS_MIN 104u /* bytes of its first version */
 
 #endif

@@ -264,7 +264,10 @@ static uint64_t mix_vm(uint64_t hash, const struct vm *vm)
         if (d->rid_bond)
             hash = mix_space(mix(hash, i), d->rid_bond->space);
         hash = mix(hash, (uint64_t)d->iopf << 32 | d->bonds << 16 | d->iopf_bonds);
+        hash = mix(hash, d->ram_domains);
     }
+    for (unsigned i = 0; i < IOMMU_UNITS_MAX; i++)
+        hash = mix(hash, vm->sva->second[i] ? vm->sva->second[i]->absent : 0);
     return hash;
 }
 

@@ -18,6 +18,7 @@ static const struct struct_call {
     { HC_PAGE_RESPONSE, sizeof(struct hc_page_response) },
     { HC_INVALIDATE, sizeof(struct hc_invalidate) },
     { HC_INVALIDATE_ARRAY, sizeof(struct hc_invalidate_array) },
+    { HC_MEMORY_ON_DEMAND, sizeof(struct hc_memory_on_demand) },
     { HC_EVENT_RING, sizeof(struct hc_ring_setup) },
     { HC_COMMAND_RING, sizeof(struct hc_ring_setup) },
     { HC_IOAS_MAP, sizeof(struct hc_ioas_map) },
@@ -38,7 +39,7 @@ static void null_answers_the_version(void **state)
 
 static void unknown_numbers_are_enosys(void **state)
 {
-    static const uint64_t unknown[] = { 4, 7, 19, 23, 31, 39, 63, 64, 1000, ~0ull, 1ull << 32 };
+    static const uint64_t unknown[] = { 4, 7, 23, 31, 39, 63, 64, 1000, ~0ull, 1ull << 32 };
     uint64_t value = 1;
 
     (void)state;
@@ -132,11 +133,11 @@ static void answers_stay_in_the_guests_structure(void **state)
 {
     static const struct {
         uint64_t number, index;
-        uint32_t size;
+        uint32_t first, size; /* of the first version, and of this one */
     } outs[] = {
-        { HC_VM_INFO, 0, sizeof(struct hc_vm_info) },
-        { HC_STATS, 0, sizeof(struct hc_stats) },
-        { HC_DEVICE_INFO, 1, sizeof(struct hc_device_info) },
+        { HC_VM_INFO, 0, sizeof(struct hc_vm_info), sizeof(struct hc_vm_info) },
+        { HC_STATS, 0, HC_STATS_MIN, sizeof(struct hc_stats) },
+        { HC_DEVICE_INFO, 1, sizeof(struct hc_device_info), sizeof(struct hc_device_info) },
     };
     uint8_t *bytes = ram(vm_a, SCRATCH);
     uint64_t value;
@@ -148,13 +149,16 @@ static void answers_stay_in_the_guests_structure(void **state)
     (indexed ? call(vm_a, outs[i].number, outs[i].index, at, size, &value)                         \
              : call(vm_a, outs[i].number, at, size, 0, &value))
         memset(bytes, 0xa5, 4096);
-        assert_refused(OUT(SCRATCH, outs[i].size - 1), HV_E2SMALL);
+        assert_refused(OUT(SCRATCH, outs[i].first - 1), HV_E2SMALL);
         assert_refused(OUT(SCRATCH + 4, outs[i].size), HV_EALIGN);
         assert_refused(OUT(OUTSIDE, outs[i].size), HV_EFAULT);
         assert_refused(OUT(RAM_SIZE - 8, outs[i].size), HV_EFAULT);
         assert_refused(OUT(SCRATCH, 1ull << 40), HV_EFAULT);
         for (unsigned b = 0; b < 4096; b++)
             assert_int_equal(bytes[b], 0xa5);
+        assert_int_equal(OUT(SCRATCH, outs[i].first), HV_OK);
+        assert_int_equal(value, outs[i].first);
+        assert_int_equal(bytes[outs[i].first], 0xa5);
         assert_int_equal(OUT(SCRATCH, outs[i].size + 64), HV_OK);
         assert_int_equal(value, outs[i].size);
         assert_int_equal(*(uint32_t *)bytes, outs[i].size);
@@ -173,7 +177,8 @@ static void vm_info_tells_the_vm(void **state)
     assert_string_equal(info->name, "a");
     assert_int_equal(info->version, SLUICE_ABI_VERSION);
     assert_int_equal(info->features, HC_FEATURE_IOMMU | HC_FEATURE_NESTED | HC_FEATURE_IOPF |
-                                         HC_FEATURE_PAGING | HC_FEATURE_INTERRUPTS);
+                                         HC_FEATURE_PAGING | HC_FEATURE_INTERRUPTS |
+                                         HC_FEATURE_ON_DEMAND);
     assert_int_equal(info->memory, RAM_SIZE + (2 << 20));
     assert_int_equal(info->vcpus, 2);
     assert_int_equal(info->devices, 3);

@@ -51,9 +51,8 @@ static void enabling_has_an_order(void **state)
     assert_refused(call(vm_a, HC_IOPF_ENABLE, 0, 0, 0, NULL), HV_EINVAL);
     assert_refused(call(vm_a, HC_IOPF_ENABLE, 0, 4 | HC_IOPF_BIND, 0, NULL), HV_EINVAL);
     assert_refused(call(vm_a, HC_IOPF_ENABLE, 0, 1ull << 32 | HC_IOPF_BIND, 0, NULL), HV_EINVAL);
-    assert_refused(call(vm_a, HC_IOPF_ENABLE, 0, HC_IOPF_MAP, 0, NULL), HV_ENOTSUP);
-    assert_refused(call(vm_a, HC_IOPF_ENABLE, 0, HC_IOPF_BIND | HC_IOPF_MAP, 0, NULL), HV_ENOTSUP);
     assert_refused(call(vm_a, HC_IOPF_ENABLE, 2, HC_IOPF_BIND, 0, NULL), HV_ENOTSUP); /* no PRI */
+    assert_refused(call(vm_a, HC_IOPF_ENABLE, 2, HC_IOPF_MAP, 0, NULL), HV_ENOTSUP);
     assert_refused(call(vm_a, HC_IOPF_DISABLE, 0, 0, 0, NULL), HV_EORDER);
     assert_refused(call(vm_a, HC_IOPF_DISABLE, 3, 0, 0, NULL), HV_ENODEV);
     assert_int_equal(call(vm_a, HC_IOPF_ENABLE, 0, HC_IOPF_BIND, 0, &outstanding), HV_OK);
