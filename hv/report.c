@@ -45,7 +45,7 @@ void report_vm(const struct vm *vm)
     };
 
     log_info("vm",
-             "%s: ended: %s code %lu; exits %lu; page requests %lu, answered %lu, lost %lu; "
+             "%s: ended: %s code %lu; exits %lu; page requests %lu, groups answered %lu, lost %lu; "
              "faults %lu",
              vm->name, end_names[vm->end], (unsigned long)vm->end_code, (unsigned long)s->exits,
              (unsigned long)s->page_requests, (unsigned long)s->page_responses,
