@@ -157,18 +157,20 @@ static void hide(struct iommu_unit *unit, rid_t rid)
 
 static void tell(struct iommu_unit *unit, struct iommu_fault *f)
 {
-    struct iommu_device *dev = NULL;
+    struct iommu_device *dev = NULL; /* may be gone when the lock is dropped */
+    rid_t rid = f->rid;
     lock_take(&unit->queue.lock); /* the lookup: see vtd_device_remove */
     const struct vtd_device *v = vtd_unit_device(unit, f->rid);
-    if (v)
+    if (v) {
         dev = v->dev;
+        rid = v->rid; /* that of the fault may be an alias */
+    }
     lock_drop(&unit->queue.lock);
     if (log_allowed(&unit->faults.limit, 10))
         log_warn("vtd", "%s: %02x:%02x.%x pasid %d %s %#lx: %s (%02x)", unit->name, f->rid >> 8,
                  f->rid >> 3 & 31, f->rid & 7, f->pasid_present ? (int)f->pasid : -1,
                  f->write ? "write" : "read", (unsigned long)f->address.v, f->text, f->code);
-    if (dev)
-        f->rid = dev->rid; /* it may have been an alias */
+    f->rid = rid;
     unit->events->fault(dev, f);
 }
 
