@@ -26,12 +26,13 @@ BARE := --target=x86_64-unknown-elf -O2 -ffreestanding -fno-pic -mno-red-zone -m
     -fno-asynchronous-unwind-tables -ffunction-sections -fdata-sections \
     -nostdlibinc -idirafter $(NEWLIB)/include
 
-FLAGS_hv    := $(COMMON) $(BARE) -mcmodel=kernel
+# Indirect branches end at ENDBR64, where the CPU tracks them (arch/x86/cpu.c); all do, so no jump tables.
+FLAGS_hv    := $(COMMON) $(BARE) -mcmodel=kernel -fcf-protection=branch -fno-jump-tables
 # The hypervisor is small before it is fast, but for what every exit, command, invalidation, fault and
 # page request passes through: tests/system/bench.py counts its instructions.
 hot := $(patsubst %,hv/%.c,attach bond domain guest_memory hypercall idmap interval invalidate ioas \
     ioas_map ioas_table iopf iova lock pages pt rings slab sva) \
-    $(patsubst %,arch/x86/%.c,exit mmio vcpu svm/svm svm/exits svm/event vmx/exits vmx/event) \
+    $(patsubst %,arch/x86/%.c,exit guest_state mmio vcpu svm/svm svm/exits svm/event vmx/exits vmx/event vmx/step) \
     $(patsubst %,drivers/iommu/vtd/%.c,batch domain inval pasid prq queue)
 FLAGS_guest := $(COMMON) $(BARE) -mcmodel=small
 FLAGS_boot  := $(COMMON) --target=x86_64-unknown-windows -O2 -ffreestanding -fshort-wchar \

@@ -60,8 +60,8 @@ foreign_names := [Hh][Cc]_[A-Za-z_]*(VTD|SVM|VMX|INTEL|AMD|DMAR|SMMU)
 check-names: # no name of the guest ABI is one vendor's
 	$(Q)! grep -niE '$(foreign_names)' $(filter include/%,$(checked))
 
-check-image: $(B)/sluice.elf # the hypervisor uses no vector or x87 register, and no page of it is writable and executable
-	$(Q)! llvm-objdump$(LLVM) -d --no-show-raw-insn $< | grep -E '%([xyz]?mm[0-9]|st\b)'
+check-image: $(B)/sluice.elf # the hypervisor uses no vector or x87 register and no untracked branch; no page of it is writable and executable
+	$(Q)! llvm-objdump$(LLVM) -d --no-show-raw-insn $< | grep -E '%([xyz]?mm[0-9]|st\b)|notrack'
 	$(Q)! llvm-readelf$(LLVM) -lW $< | grep -E '\<(LOAD .* RWE|INTERP|DYNAMIC)\>'
 
 check: check-format check-formats check-names check-spdx check-includes check-headers check-docs check-image check-tidy # all checks of the source

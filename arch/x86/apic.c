@@ -45,6 +45,11 @@ bool apic_present(void)
     return cpuid(1, 0).ecx >> 21 & 1;
 }
 
+bool apic_ready(void)
+{
+    return rdmsr(MSR_APIC_BASE) & BASE_X2APIC;
+}
+
 /* What firmware took and never finished would hold back lower vectors for ever. */
 static void finish_in_service(void)
 {
@@ -113,6 +118,11 @@ void apic_send_init(uint32_t apic_id)
 void apic_send_sipi(uint32_t apic_id, uint8_t page)
 {
     send(apic_id, ICR_ASSERT | ICR_SIPI | page);
+}
+
+void apic_send_nmi(uint32_t apic_id)
+{
+    send(apic_id, ICR_ASSERT | ICR_NMI);
 }
 
 void apic_send_nmi_others(void)

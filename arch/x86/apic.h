@@ -10,6 +10,8 @@
 #include <stdint.h>
 
 bool apic_present(void);
+/* apic_init() was here: the calling CPU can send. */
+bool apic_ready(void);
 /* On each CPU: x2APIC mode, all local sources masked but NMI. @return its APIC id. */
 uint32_t apic_init(void);
 void apic_eoi(void);
@@ -19,6 +21,7 @@ uint32_t apic_errors(void);
 void apic_send(uint32_t apic_id, uint8_t vector);
 void apic_send_init(uint32_t apic_id);
 void apic_send_sipi(uint32_t apic_id, uint8_t page);
+void apic_send_nmi(uint32_t apic_id);
 void apic_send_nmi_others(void);
 void apic_send_init_others(void);
 

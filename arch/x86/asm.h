@@ -24,6 +24,7 @@
 #define CR4_OSXSAVE 0x040000ull
 #define CR4_SMEP    0x100000ull
 #define CR4_SMAP    0x200000ull
+#define CR4_CET     0x800000ull
 
 #define EFER_SCE  0x0001ull
 #define EFER_LME  0x0100ull
@@ -32,6 +33,7 @@
 #define EFER_SVME 0x1000ull
 
 #define MSR_APIC_BASE    0x0000001bu
+#define MSR_S_CET        0x000006a2u
 #define MSR_PAT          0x00000277u
 #define MSR_TSC_DEADLINE 0x000006e0u
 #define MSR_EFER         0xc0000080u

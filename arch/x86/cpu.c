@@ -1,8 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "arch/x86/cpu.h"
 
+#include <stdio.h>
+
 #include "arch/x86/asm.h"
 #include "arch/x86/trap.h"
+#include "hv/log.h"
 
 struct cpu *cpus[CPUS_MAX];
 static unsigned count;
@@ -64,15 +67,20 @@ static void load_descriptors(struct cpu *c)
     wrmsr(MSR_GS_BASE, (uint64_t)c);
 }
 
-/* Control bits we want, and the CPUID bit that allows each. */
+/* Control bits we want, and the CPUID bit that allows each. CET is for indirect branches alone:
+ * they end at ENDBR64, or in #CP. Shadow stacks are off. A guest has no CET (CR4.CET and its MSRs
+ * are refused), so nothing of ours has to be swapped. */
 static const struct cr4_bit {
     uint64_t bit;
     uint32_t leaf;
     uint8_t reg, shift;
+    const char *guard;
 } cr4_bits[] = {
-    { CR4_MCE, 1, 3, 7 },   { CR4_OSXSAVE, 1, 2, 26 }, { CR4_SMEP, 7, 1, 7 },
-    { CR4_SMAP, 7, 1, 20 }, { CR4_UMIP, 7, 2, 2 },
+    { CR4_MCE, 1, 3, 7, NULL },     { CR4_OSXSAVE, 1, 2, 26, NULL }, { CR4_SMEP, 7, 1, 7, "SMEP" },
+    { CR4_SMAP, 7, 1, 20, "SMAP" }, { CR4_UMIP, 7, 2, 2, "UMIP" },   { CR4_CET, 7, 3, 20, "IBT" },
 };
+
+#define S_CET_ENDBR (1u << 2) /* track indirect branches; SDM 1 18.3 */
 
 static bool cpu_has(const struct cr4_bit *want)
 {
@@ -92,10 +100,25 @@ static void control_registers(void)
             cr4 |= cr4_bits[i].bit;
     }
     write_cr0(CR0_PE | CR0_MP | CR0_ET | CR0_NE | CR0_WP | CR0_PG);
-    write_cr4(cr4);
+    write_cr4(cr4 & ~CR4_CET); /* firmware's is off before ours is on */
+    if (cr4 & CR4_CET) {
+        wrmsr(MSR_S_CET, S_CET_ENDBR);
+        write_cr4(cr4);
+    }
     wrmsr(MSR_EFER, EFER_LME | EFER_LMA | EFER_NXE);
     /* The layout of reset: entry 3 (PWT, PCD) is what our tables call uncached (SDM 3A 12.12.4). */
     wrmsr(MSR_PAT, 0x0007040600070406);
+}
+
+void cpu_report(void)
+{
+    char text[64] = "";
+
+    for (unsigned i = 0, n = 0; i < ARRAY_SIZE(cr4_bits); i++) {
+        if (cr4_bits[i].guard && (read_cr4() & cr4_bits[i].bit))
+            n += (unsigned)snprintf(text + n, sizeof(text) - n, " %s", cr4_bits[i].guard);
+    }
+    log_info("cpu", "guarded by%s", text[0] ? text : " nothing");
 }
 
 void cpu_init(struct cpu *c)

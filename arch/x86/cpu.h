@@ -45,6 +45,7 @@ struct cpu {
     struct vcpu *_Atomic vcpu; /* pinned here; NULL: none. For arch/x86/vcpu.c */
     struct timer *timers;      /* armed ones; arch/x86/timer.c */
     _Atomic bool online, stopped;
+    _Atomic unsigned nmis; /* that nobody asked for */
     uint64_t gdt[5];
     struct cpu_tss tss;
 };
@@ -63,6 +64,8 @@ static inline struct cpu *this_cpu(void)
 /* Load descriptors, GS base and control registers of the calling CPU. @c: index and stacks are set.
  */
 void cpu_init(struct cpu *c);
+/* Into the log: what guards this CPU's own code. */
+void cpu_report(void);
 /* Make @c known: cpu_count() counts it. Boot CPU only, in order of index. */
 void cpu_register(struct cpu *c);
 

@@ -6,6 +6,7 @@
 #include "arch/x86/asm.h"
 #include "arch/x86/cpu.h"
 #include "arch/x86/ioapic.h"
+#include "arch/x86/nmi.h"
 #include "arch/x86/panic.h"
 #include "hv/lock.h"
 #include "hv/log.h"
@@ -111,6 +112,7 @@ void arch_irq_init(const uint64_t *ioapic, unsigned nioapics)
     c->apic_id = apic_init();
     irq_handle(VECTOR_KICK, kicked, NULL);
     irq_handle(VECTOR_APIC_ERROR, apic_error, NULL);
+    nmi_init();
 }
 
 /* SDM 3A 11.11: fixed delivery, edge. Id bits 31:8 only reach hardware that knows them (VT-d). */

@@ -16,8 +16,9 @@ enum {
     VECTOR_IRQ_FIRST = 0xd0, /* irq_alloc() */
     VECTOR_IRQ_LAST = 0xef,
     VECTOR_TIMER = 0xf0,
-    VECTOR_KICK = 0xf1,   /* has no work of its own: ends hlt, or leaves a guest */
-    VECTOR_POSTED = 0xf2, /* the guest's: something is posted (vcpu.c) */
+    VECTOR_KICK = 0xf1,     /* has no work of its own: ends hlt, or leaves a guest */
+    VECTOR_POSTED = 0xf2,   /* the guest's: something is posted (vcpu.c) */
+    VECTOR_NMI_SEEN = 0xf3, /* nmi.c */
     VECTOR_APIC_ERROR = 0xfe,
     VECTOR_SPURIOUS = 0xff,
 };

@@ -9,6 +9,7 @@
 #include "arch/x86/arch.h"
 #include "arch/x86/asm.h"
 #include "arch/x86/cpu.h"
+#include "arch/x86/machine_check.h"
 #include "arch/x86/paging.h"
 #include "arch/x86/vcpu.h"
 #include "hv/log.h"
@@ -39,6 +40,7 @@ void ap_main(struct cpu *c)
     if (id != c->apic_id)
         panic("smp: CPU %u has APIC id %u, not %u", c->index, (unsigned)id, (unsigned)c->apic_id);
     timer_cpu_init();
+    machine_check_enable();
     atomic_store(&ap_status, vcpu_ops->cpu_enable());
     atomic_store(&c->online, true);
     vcpu_cpu_loop();
@@ -171,8 +173,11 @@ static enum hv_status start_cpu(uint64_t trampoline, unsigned index, uint32_t ap
 
 enum hv_status arch_start_cpus(const struct bootinfo *boot, const uint32_t *apic_id, unsigned n)
 {
-    enum hv_status s = vcpu_ops->cpu_enable();
     unsigned index = 1;
+
+    cpu_report();
+    machine_check_enable();
+    enum hv_status s = vcpu_ops->cpu_enable();
 
     if (s != HV_OK) {
         log_error("smp", "CPU 0: %s did not start (status %d)", vcpu_ops->name, (int)s);

@@ -5,6 +5,8 @@
 
 #include "arch/x86/asm.h"
 #include "arch/x86/cpu.h"
+#include "arch/x86/machine_check.h"
+#include "arch/x86/nmi.h"
 #include "arch/x86/panic.h"
 #include "hv/log.h"
 
@@ -146,10 +148,16 @@ static void report(const struct trap_frame *f)
 
 void trap_dispatch(struct trap_frame *f)
 {
-    if (f->vector == VECTOR_NMI && panic_stopping())
-        panic_stopped();
+    if (f->vector == VECTOR_NMI) {
+        if (panic_stopping())
+            panic_stopped();
+        nmi_seen();
+        return;
+    }
     panic_begin();
     report(f);
+    if (f->vector == VECTOR_MC)
+        machine_check_report();
     backtrace(f->rip, f->rbp);
     panic_end();
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Exceptions of the hypervisor itself. There is none that it survives, but the NMI that stops a
- * CPU.
+ * Exceptions of the hypervisor itself. There is none that it survives, but an NMI (nmi.h) that is
+ * not the one that stops a CPU.
  */
 #ifndef ARCH_X86_TRAP_H
 #define ARCH_X86_TRAP_H

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * One entry of 16 bytes for each vector, and what they have in common: a struct trap_frame on the stack.
+ * One entry of at most 16 bytes for each vector, and what they have in common: a struct trap_frame on the stack.
  * No swapgs: host code is all that runs in this CPU mode, and GS is ours then (cpu.h).
  */
 #include "arch/x86/layout.h"
@@ -12,6 +12,7 @@ trap_entries:
     .set vector, 0
     .rept 256
     .p2align 4
+    endbr64
     /* These push an error code of their own (SDM 3A 6.15, APM 2 8.2). */
     .if vector != 8 && (vector < 10 || vector > 14) && vector != 17 && vector != 21 && \
         vector != 29 && vector != 30

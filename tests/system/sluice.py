@@ -96,9 +96,9 @@ def boot(build, config=None, extra=(), **machine):
         return qemu.run(qemu.Machine(build=build, image=image, **machine))
 
 
-def boot_bochs(build, config, **machine):
+def boot_bochs(build, config, extra=(), **machine):
     """The same on Bochs. Further arguments are bochs.Machine's."""
     with tempfile.TemporaryDirectory(prefix="sluice-image-") as directory:
         image = f"{directory}/sluice.img"
-        make_image(build, image, config)
+        make_image(build, image, config, extra)
         return bochs.run(bochs.Machine(image=image, **machine))

@@ -45,6 +45,8 @@ FAULTS = {
     "run-direct-map": [r"page fault", r"fetch of 0xffff8000\w+: not allowed"],
     "assert": [r"panic: .*host_main.c:\d+: zero == 1 \(CPU 0\)", r"trace: ffffffff8\w+ +image"],
     "assert-beside-guests": [r"\[spin1\]", r"panic: .*zero == 1 \(CPU 0\)", r"trace: .*image"],
+    "machine-check": [r"machine check \(vector 18\) on CPU 0", r"mce: CPU 0: global status",
+                      r"bank 1: status b400000000000136 address 1234000"],
     "undefined-elsewhere": [r"invalid opcode \(vector 6\) on CPU 2", r"trace: .*image"],
     "overflow-elsewhere": [r"double fault .* on CPU 2", r"stack overflow: .* CPU 2's main stack"],
 }
@@ -76,6 +78,13 @@ class TestHost(unittest.TestCase):
 
     def test_checks_by_instruction_count(self):
         self.checks(icount=True)
+
+    def test_nmi_that_nobody_asked_for(self):
+        r = self.boot("nmi")
+        self.assertEqual([(name, good) for name, good, _ in sluice.guest_tests(r.lines, "host")],
+                         [("nmi-counted", True), ("nmi-guests-go-on", True)], sluice.describe(r))
+        lines = [line for line in r.lines if "that nobody asked for" in line]
+        self.assertIn(len(lines), range(1, 21), sluice.describe(r))  # of 80
 
     def test_cpu_that_does_not_come(self):
         r = self.boot("absent-cpu")

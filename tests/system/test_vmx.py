@@ -23,6 +23,22 @@ def vm(name, kernel, cpus, cmdline=""):
 
 SUITE_SMP = HEAD.format("optional") + vm("suite", "suite", "0-1", "end=triple")
 
+HOST = """[hypervisor]
+image = host-test.elf
+iommu = optional
+when-done = halt
+[host]
+memory = 2M
+cpus = 0
+kernel = demo.elf
+cmdline = {}
+[spin]
+memory = 4M
+cpus = 1
+kernel = mini.elf
+cmdline = calls=4000000000
+"""
+
 # name: (configuration, CPU model, CPUs)
 RUNS = {
     "suite, posted": (SUITE_SMP, bochs.CPU_POSTED, 2),
@@ -31,6 +47,9 @@ RUNS = {
                      bochs.CPU_POSTED, 2),
     "mini, delivered": (HEAD.format("optional") + vm("mini", "mini", "0-1", "end=double"),
                         bochs.CPU_DELIVERS, 2),
+    "suite, tracked": (SUITE_SMP, bochs.CPU_CET, 2),
+    "host: nmi": (HOST.format("nmi"), bochs.CPU_PLAIN, 2),
+    "host: branch": (HOST.format("branch-astray"), bochs.CPU_CET, 2),
     "two guests": (HEAD.format("optional") + vm("alpha", "mini", "1", "end=reset")
                    + vm("beta", "mini", "0", "end=triple"), bochs.CPU_PLAIN, 2),
     "one CPU": (HEAD.format("optional") + vm("suite", "suite", "0"), bochs.CPU_POSTED, 1),
@@ -45,7 +64,9 @@ def tearDownModule():
 
 
 def boot(config, cpu, cpus):
-    return sluice.boot_bochs(BUILD, config, cpu=cpu, cpus=cpus, timeout=150)
+    extra = [(f"{BUILD}/tests/host-test.elf", "host-test.elf")] if "host-test" in config else []
+    end = "panic: stopped|@test nmi-guests" if extra else bochs.END
+    return sluice.boot_bochs(BUILD, config, extra, cpu=cpu, cpus=cpus, timeout=150, until=end)
 
 
 def result(name):
@@ -79,6 +100,23 @@ class TestVmx(unittest.TestCase):
 
     def test_suite_injected_interrupts(self):
         self.good("suite, injected", "injection", {"suite": "triple fault code 0"}, 15)
+
+    def test_suite_beside_tracked_branches(self):
+        r = self.good("suite, tracked", "hardware, posted", {"suite": "triple fault code 0"}, 15)
+        self.assertIn("cpu: guarded by SMEP SMAP UMIP IBT", r.serial)
+        self.assertIn("before an entry: VERW", r.serial)
+
+    def test_a_branch_that_went_astray(self):
+        r = result("host: branch")
+        self.assertEqual(sluice.guest_tests(r.lines, "host"), [("branch", True, "@test branch ok ")],
+                         describe(r))
+        self.assertIn("trap: control protection (vector 21, error code 0x3)", r.serial, describe(r))
+
+    def test_nmi_of_the_host(self):
+        r = result("host: nmi")
+        self.assertEqual([(name, good) for name, good, _ in sluice.guest_tests(r.lines, "host")],
+                         [("nmi-counted", True), ("nmi-guests-go-on", True)], describe(r))
+        self.assertRegex(r.serial, r"nmi: warning: CPU [01]: \d+ so far that nobody asked for")
 
     def test_same_results_as_svm(self):
         ours = result("suite, injected")

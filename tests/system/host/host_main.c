@@ -369,6 +369,29 @@ static void undefined(void)
     __asm__ volatile("ud2");
 }
 
+/* Indirect branches: to a function, and to the middle of one. */
+static void nothing(void)
+{
+}
+
+static void (*volatile indirect)(void) = nothing;
+
+static void branch_astray(void)
+{
+    indirect();
+    check("branch", true);
+    indirect = (void (*)(void))((uintptr_t)nothing + 4);
+    indirect();
+}
+
+/* As if a bank had found something. */
+static void machine_check(void)
+{
+    wrmsr(0x402 + 4, 0x1234000);
+    wrmsr(0x401 + 4, 0xb400000000000136); /* valid, uncorrected, with an address */
+    __asm__ volatile("int $18");
+}
+
 static void undefined_elsewhere(void)
 {
     call_on(cpu_count() - 1, undefined);
@@ -379,16 +402,58 @@ static void overflow_elsewhere(void)
     call_on(cpu_count() - 1, overflow);
 }
 
-/* The other VMs run on CPUs of their own. */
+/* The other VMs run on CPUs of their own. They run for
+ * @ms before this goes on. @return how many. */
+static unsigned run_guests(struct vm **vm, unsigned ms)
+{
+    unsigned n = 0;
+
+    for (unsigned i = 1; i < info->nvms && i < cpu_count(); i++) {
+        hv_assert(vm_create(&info->vm[i], &vm[n]) == HV_OK);
+        vm_run(vm[n++]);
+    }
+    pause_ms(ms);
+    return n;
+}
+
 static void broken_beside_guests(void)
 {
-    for (unsigned i = 1; i < info->nvms; i++) {
-        struct vm *vm;
-        hv_assert(vm_create(&info->vm[i], &vm) == HV_OK);
-        vm_run(vm);
-    }
-    pause_ms(700);
+    struct vm *vm[4];
+
+    (void)run_guests(vm, 700);
     broken_invariant();
+}
+
+static uint64_t exits_of(const struct vm *vm)
+{
+    return *(const volatile uint64_t *)&vm->vcpu[0]->exits;
+}
+
+/* NMIs that nobody asked for, to this CPU and to those that run guests: all go on. */
+static void nmis(void)
+{
+    enum { TIMES = 40 };
+    struct vm *vm[4];
+    unsigned n = run_guests(vm, 20);
+    bool all = n > 0, go_on = true;
+
+    for (unsigned i = 0; i < TIMES && all; i++) {
+        for (unsigned c = 0; c <= n; c++) {
+            unsigned before = atomic_load(&cpus[c]->nmis);
+            apic_send_nmi(cpus[c]->apic_id);
+            for (unsigned ms = 0; ms < 1000 && atomic_load(&cpus[c]->nmis) == before; ms++)
+                pause_ms(1);
+            all = all && atomic_load(&cpus[c]->nmis) == before + 1;
+        }
+    }
+    check("nmi-counted", all);
+    for (unsigned i = 0; i < n; i++) {
+        uint64_t before = exits_of(vm[i]);
+        pause_ms(10);
+        go_on = go_on && exits_of(vm[i]) > before;
+    }
+    check("nmi-guests-go-on", go_on);
+    machine_stop(info->reboot_when_done);
 }
 
 static const struct fault {
@@ -406,6 +471,9 @@ static const struct fault {
     { "run-direct-map", run_direct_map },
     { "assert", broken_invariant },
     { "assert-beside-guests", broken_beside_guests },
+    { "branch-astray", branch_astray },
+    { "machine-check", machine_check },
+    { "nmi", nmis },
     { "undefined-elsewhere", undefined_elsewhere },
     { "overflow-elsewhere", overflow_elsewhere },
 };
@@ -417,7 +485,7 @@ static void commit(const char *name)
             faults[i].commit();
     }
     log_error("host", "survived: %s", name);
-    machine_stop(true);
+    machine_stop(info->reboot_when_done);
 }
 
 void hv_main(const struct bootinfo *boot)
@@ -430,7 +498,10 @@ void hv_main(const struct bootinfo *boot)
     image_base = boot->image.base;
     pages_add(PADDR(boot->pool.base), boot->pool.size);
     arch_paging_init(boot);
-    hv_assert(acpi_init(boot) == HV_OK && acpi_madt(&madt) == HV_OK);
+    if (acpi_init(boot) != HV_OK || acpi_madt(&madt) != HV_OK) { /* Bochs */
+        memcpy(madt.apic_id, boot->apic_id, sizeof(madt.apic_id));
+        madt.ncpus = boot->ncpus;
+    }
     arch_irq_init(madt.ioapic, madt.nioapics);
     arch_time_init(acpi_pm_timer_port());
     hv_assert(vcpu_choose() == HV_OK);
