@@ -19,7 +19,7 @@ enum pci_register { /* bytes from the start of configuration space */
                     PCI_SECONDARY_BUS = 0x19,
                     PCI_SUBORDINATE_BUS = 0x1a,
                     PCI_SUBSYSTEM = 0x2c,
-    PCI_ROM = 0x30,
+                    PCI_ROM = 0x30,
                     PCI_CAPABILITIES = 0x34,
                     PCI_EXTENDED = 0x100,
 };

@@ -41,6 +41,7 @@ void report_vm(const struct vm *vm)
         { "invalidations", s->invalidations },
         { "binds", s->binds },
         { "unbinds", s->unbinds },
+        { "map_faults", s->map_faults_served },
         { "pages_leaked", vm->quota.used },
     };
 

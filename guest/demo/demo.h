@@ -43,6 +43,7 @@ struct demo {
     struct counts count;
     struct hc_event last_fault;
     uint32_t record; /* next completion record */
+    bool on_demand;  /* category MAP is enabled */
 };
 
 extern struct demo demo;
@@ -93,6 +94,7 @@ void scene_classic(void);   /* map at the addresses of the process, by PASID, be
 void scene_require(void);   /* addresses that must stay usable */
 void scene_reserve(void);   /* hold addresses, map over them */
 void scene_replace(void);   /* every domain after every other, under DMA */
+void scene_demand(void);    /* memory that comes when the device asks */
 void scene_unbind(void);    /* after unbind nothing passes */
 
 #endif

@@ -51,7 +51,7 @@ static struct group *find_group(uint64_t cookie)
 static void serve_page_request(const struct hc_event *e)
 {
     struct group *group = find_group(e->cookie);
-    bool good = false;
+    bool good = e->category == HC_IOPF_MAP; /* served, but the group is ours to answer */
 
     demo.count.page_requests++;
     group->requests++;

@@ -24,6 +24,7 @@ static void hello(void)
         fail("VM info: %s", sluice_status_name(status));
     print("guest %s on Sluice ABI %u.%u: %lu MiB, %u vCPUs, %u devices\n", info.name,
           info.version >> 16, info.version & 0xffff, info.memory >> 20, info.vcpus, info.devices);
+    demo.on_demand = info.features & HC_FEATURE_ON_DEMAND;
     if (!(info.features & (HC_FEATURE_NESTED | HC_FEATURE_SHADOW)))
         fail("no first stages on this machine: nothing to show");
 }
@@ -53,7 +54,8 @@ static void find_device(void)
 static void bind_processes(void)
 {
     uint64_t outstanding = 0;
-    enum hv_status status = sluice_iopf_enable(demo.device.device, HC_IOPF_BIND, &outstanding);
+    enum hv_status status = sluice_iopf_enable(
+        demo.device.device, HC_IOPF_BIND | (demo.on_demand ? HC_IOPF_MAP : 0), &outstanding);
 
     if (status != HV_OK)
         fail("page requests cannot be enabled: %s", sluice_status_name(status));
@@ -95,6 +97,7 @@ static void report(void)
     print("@summary bytes_by_dma %lu\n", accel_bytes(&demo.accel));
     print("@summary lost %lu\n", stats.page_requests_lost);
     print("@summary hypercalls %lu\n", stats.hypercalls);
+    print("@summary map_faults %lu\n", stats.map_faults_served);
     for (unsigned i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
         print("@summary %s %lu\n", rows[i].key, rows[i].value);
 }
@@ -115,6 +118,7 @@ int guest_main(void)
     scene_require();
     scene_reserve();
     scene_replace();
+    scene_demand();
     scene_unbind();
     expect(sluice_iopf_disable(demo.device.device) == HV_OK, "IOPF disable", 0);
     expect(demo.count.mismatches == 0 && demo.count.escapes_succeeded == 0 &&

@@ -171,6 +171,22 @@ enum hv_status sluice_invalidate_range(uint32_t pasid, uint64_t address, uint64_
     return sluice_call_struct(HC_INVALIDATE, &args, NULL);
 }
 
+enum hv_status sluice_memory_on_demand(uint32_t flags, uint64_t gpa, uint64_t bytes)
+{
+    struct hc_memory_on_demand args = {
+        .size = sizeof(args), .flags = flags, .gpa = gpa, .bytes = bytes
+    };
+    enum hv_status status;
+
+    do {
+        uint64_t done = 0;
+        status = sluice_call_struct(HC_MEMORY_ON_DEMAND, &args, &done);
+        args.gpa += done;
+        args.bytes -= done;
+    } while (status == HV_EAGAIN);
+    return status;
+}
+
 enum hv_status sluice_invalidate_pasid(uint32_t pasid)
 {
     struct hc_invalidate args = { .size = sizeof(args),

@@ -36,6 +36,8 @@ enum hv_status sluice_bind(uint32_t device, uint64_t root, uint32_t wanted_pasid
 enum hv_status sluice_unbind(uint32_t bond, uint64_t *references_left);
 enum hv_status sluice_iopf_enable(uint32_t device, uint32_t categories, uint64_t *outstanding);
 enum hv_status sluice_iopf_disable(uint32_t device);
+/* HC_MEMORY_PRESENT or 0; goes on until all of it is done. */
+enum hv_status sluice_memory_on_demand(uint32_t flags, uint64_t gpa, uint64_t bytes);
 /* Interrupt @index of a device raises @vector of @vcpu; the message is for the device's own store.
  */
 enum hv_status sluice_device_irq(uint32_t device, uint32_t index, uint32_t vcpu, uint32_t vector,

@@ -20,6 +20,7 @@ MUST = {
     "bytes_by_dma": lambda v: v > 0,
     "page_requests": lambda v: v > 0,
     "answered": lambda v: v > 0,
+    "map_faults": lambda v: v > 0,
     "lost": lambda v: v == 0,
     "mismatches": lambda v: v == 0,
     "blocked_after_unbind": lambda v: v > 0,
@@ -45,7 +46,7 @@ def wrong_in(r, guests):
             value = sums.get(guest, {}).get(key)
             if value is None or not good(value):
                 found.append(f"{guest}: {key} is {value}")
-        for key in ("page_requests", "lost"):  # both sides count the same
+        for key in ("page_requests", "lost", "map_faults"):  # both sides count the same
             mine, its = sums.get(guest, {}).get(f"hv.{key}"), sums.get(guest, {}).get(key)
             if mine != its:
                 found.append(f"{guest}: {key} is {its} to the guest and {mine} to Sluice")
