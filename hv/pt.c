@@ -132,6 +132,14 @@ static void store_run(const struct pt *pt, uint64_t *entry, unsigned n, uint64_t
     flush(pt, entry, n * sizeof(*entry));
 }
 
+/* The same as a run of zeroes, but not by a call: then nothing is left to be counted up. */
+[[gnu::always_inline]] static inline void clear_run(const struct pt *pt, uint64_t *entry,
+                                                    unsigned n)
+{
+    store64_run(entry, n, 0, 0);
+    flush(pt, entry, n * sizeof(*entry));
+}
+
 /* Where an address ends: a leaf or a hole, in a table of this level. */
 struct place {
     unsigned level;
@@ -467,41 +475,41 @@ enum hv_status pt_split(struct pt *pt, ptaddr_t at)
     return split(pt, at.v);
 }
 
+/* @n entries at @entry were cleared. Do their neighbours show that something is left in the table?
+ */
+static bool has_neighbour(const struct pt *pt, const uint64_t *entry, unsigned n)
+{
+    return ((uintptr_t)entry & PAGE_MASK && present(pt, entry[-1])) ||
+           ((uintptr_t)(entry + n) & PAGE_MASK && present(pt, entry[n]));
+}
+
 /* @n entries at @entry, in a table of @level on @path, were cleared. Unlink the table if nothing is
- * left in it, and so on upwards. The neighbours mostly tell. */
+ * left in it, and so on upwards. */
 static void prune(struct pt *pt, uint64_t *const *path, unsigned level, const uint64_t *entry,
                   unsigned n, struct pt_freed *freed)
 {
     for (; level < pt->levels; level++, entry = path[level], n = 1) {
         uint64_t *table = (uint64_t *)((uintptr_t)entry & ~(uintptr_t)PAGE_MASK);
-        size_t index = (size_t)(entry - table);
-        if ((index && present(pt, entry[-1])) || (index + n < ENTRIES && present(pt, entry[n])) ||
-            holes(pt, table, ENTRIES) < ENTRIES)
+        if (has_neighbour(pt, entry, n) || holes(pt, table, ENTRIES) < ENTRIES)
             return;
         store(pt, path[level + 1], 0);
         list_push(&freed->head, table);
     }
 }
 
-enum hv_status pt_unmap(struct pt *pt, ptaddr_t in, uint64_t size, struct pt_freed *freed)
+/* Wherever [in, end) lies. */
+[[gnu::noinline]] static enum hv_status unmap_any(struct pt *pt, uint64_t in, uint64_t end,
+                                                  struct pt_freed *freed)
 {
-    const uint64_t end = in.v + size;
     uint64_t *path[LEVELS_MAX + 1];
-    enum hv_status status = check_range(pt, in.v, size);
+    enum hv_status status = split(pt, in);
 
+    if (status == HV_OK)
+        status = split(pt, end);
     if (status != HV_OK)
         return status;
-    struct place at = find(pt, in.v, path);
-    /* Within one table of 4K leaves no edge can lie in a larger leaf. */
-    if (at.level > 1 || !same_leaf_table(in.v, end)) {
-        status = split(pt, in.v);
-        if (status == HV_OK)
-            status = split(pt, end);
-        if (status != HV_OK)
-            return status;
-        at = find(pt, in.v, path);
-    }
-    for (uint64_t a = in.v;;) {
+    for (uint64_t a = in;;) {
+        const struct place at = find(pt, a, path);
         unsigned n = entries_until(&at, a, end), hole = 0, leaves = n;
         if (at.level > 1) { /* among 4K leaves, clearing holes as well is quicker than looking */
             hole = holes(pt, at.entry, n);
@@ -510,13 +518,40 @@ enum hv_status pt_unmap(struct pt *pt, ptaddr_t in, uint64_t size, struct pt_fre
         uint64_t *run = at.entry + hole;
         a = run_end(a, hole + leaves, at.level, end);
         if (leaves) {
-            store_run(pt, run, leaves, 0, 0);
+            clear_run(pt, run, leaves);
             prune(pt, path, at.level, run, leaves, freed);
         }
         if (a == end)
             return HV_OK;
-        at = find(pt, a, path);
     }
+}
+
+[[gnu::noinline]] static void prune_leaves(struct pt *pt, uint64_t in, unsigned n,
+                                           struct pt_freed *freed)
+{
+    uint64_t *path[LEVELS_MAX + 1];
+
+    prune(pt, path, 1, find(pt, in, path).entry, n, freed);
+}
+
+enum hv_status pt_unmap(struct pt *pt, ptaddr_t in, uint64_t size, struct pt_freed *freed)
+{
+    const uint64_t end = in.v + size;
+    enum hv_status status = check_range(pt, in.v, size);
+
+    if (status != HV_OK)
+        return status;
+    if (same_leaf_table(in.v, end)) { /* the most frequent case; no larger leaf can be split */
+        const struct place at = find(pt, in.v, NULL);
+        const unsigned n = (unsigned)(size >> PAGE_SHIFT);
+        if (at.level == 1) {
+            clear_run(pt, at.entry, n);
+            if (!has_neighbour(pt, at.entry, n))
+                prune_leaves(pt, in.v, n, freed);
+            return HV_OK;
+        }
+    }
+    return unmap_any(pt, in.v, end, freed);
 }
 
 void pt_grant(struct pt *pt, ptaddr_t in, unsigned perm)

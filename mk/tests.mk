@@ -45,6 +45,15 @@ $(host_test): $(call objects,hv,$(filter-out hv/main.c,$(hv_src)) $(wildcard tes
 	$(call begin,LINK,$@)
 	$(Q)ld.lld$(LLVM) $(LDBARE) --strip-all -T linker.ld -o $@ $(filter %.o %.a,$^)
 
+# hv/pt.c in time, on this machine: as in the hypervisor, but for what a program on Linux must have.
+FLAGS_speed := $(COMMON) -D_GNU_SOURCE= -O2 -fno-pic -fno-omit-frame-pointer -fno-common -mno-sse -mno-mmx \
+    -mno-80387 -msoft-float -ffunction-sections -fdata-sections
+$(eval $(call flavour_rules,speed,$(if $(LTO),-flto)))
+speed_test := $(B)/tests/bench/bench_pt
+$(speed_test): $(call objects,speed,tests/bench/bench_pt.c hv/pt.c arch/x86/mmio.c)
+	$(call begin,LINK,$@)
+	$(Q)$(CLANG) -O2 -no-pie -fuse-ld=lld -o $@ $^
+
 tests-built: $(unit) # build the unit tests without running them
 system-built: $(B)/tests/unit/test_vtd_units $(B)/sluice.img $(B)/tests/device-server $(B)/tests/shim.efi $(efi_tests) $(host_test) # build what the system tests need
 
@@ -72,7 +81,7 @@ test-vmx: system-built # the same image and guests on Intel's VMX, in Bochs
 test-units: system-built # every kind of VT-d unit, the model's and QEMU's; keeps docs/units.md
 	$(Q)tools/test-summary --system '$(system) test TestUnits' $(B)/tests/unit/test_vtd_units
 
-bench: system-built # measure in QEMU by counting instructions; writes build/bench.txt
+bench: system-built $(speed_test) # measure in QEMU by counting instructions; writes build/bench.txt
 	$(Q)$(system) bench
 
 .PHONY: run test test-unit test-model test-system test-units test-vmx bench tests-built system-built

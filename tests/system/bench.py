@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Measure Sluice by counting instructions (QEMU -icount shift=0: one TSC tick per instruction)."""
+"""Measure Sluice by counting instructions (QEMU -icount shift=0: one TSC tick per instruction), and its
+page tables also in time."""
 import os
 import re
 import struct
+import subprocess
 
 import qemu
 import sluice
@@ -64,6 +66,12 @@ ROWS = [
     ("ss_unmap_256x2m", "instructions", 3760, "Linux 7521"),
     ("ss_map_4k_new", "instructions", None, "three tables made"),
     ("ss_unmap_4k_last", "instructions", None, "three tables found empty, and freed"),
+    ("host_map_4k", "percent", 130, "of a plain walk's time on this machine"),
+    ("host_map_255x4k", "percent", 130, ""),
+    ("host_map_256x2m", "percent", 130, ""),
+    ("host_unmap_4k", "percent", 130, ""),
+    ("host_unmap_256x4k", "percent", 130, ""),
+    ("host_unmap_256x2m", "percent", 130, ""),
     ("boot", "instructions", None, "hypervisor entry to first guest instruction"),
     ("image_bytes", "bytes", 256 * 1024, "the file that is loaded"),
     ("memory_bytes", "bytes", None, "the hypervisor's own: pages in use and the image, without guests"),
@@ -87,6 +95,15 @@ def figures(r):
     return {m[1]: int(m[2]) for m in matches if m}
 
 
+def timed(build):
+    """{name: percent}, {name: nanoseconds in words} of tests/bench/bench_pt.c."""
+    out = subprocess.run([f"{build}/tests/bench/bench_pt"], check=True, capture_output=True,
+                         text=True).stdout
+    rows = re.findall(r"^@bench (\S+) (\d+) (\d+)$", out, re.M)
+    return ({name: int(percent) for name, percent, _ in rows},
+            {name: f"{int(ps) / 1000:.1f} ns" for name, _, ps in rows})
+
+
 def main(build):
     print("measuring with one tick per instruction; this takes about a minute", flush=True)
     r = sluice.boot(build, CONFIG, icount=True, cpus=1, timeout=400)
@@ -97,7 +114,8 @@ def main(build):
     found = figures(shadow) | figures(r)
     tables = sluice.boot(build, TABLES, [(f"{build}/tests/host-test.elf", "host-test.elf")],
                          icount=True, cpus=1, devices=False, shim=False, timeout=60)
-    found |= figures(tables)
+    percent, nanoseconds = timed(build)
+    found |= figures(tables) | percent
     own = sluice.summaries(r.lines).get("-", {})
     found["boot"] = own.get("boot_ticks")
     if "memory_bytes" in own:
@@ -108,6 +126,7 @@ def main(build):
     with open(f"{build}/bench.txt", "w", encoding="ascii") as f:
         for name, unit, limit, note in ROWS:
             value = found.get(name)
+            note = f"{nanoseconds.get(name, '')} {note}".strip()
             if value is None:
                 missing += 1
                 print(f"  {name:22} not measured")
