@@ -11,8 +11,8 @@
 #define DEADLOCK_US    10000000ull
 #define SPINS_PER_LOOK 4096u /* turns of waiting between two looks at the clock */
 
-/* How long the lock of a VM is held is up to its guest, and only that guest waits for it: no panic.
- */
+/* How long the locks of a VM are held is up to its guest and its devices, and who waits for them
+ * waits for its sake: no panic. */
 SELDOM static void wait_for(struct lock *l, uint16_t ticket)
 {
     uint64_t start = time_now();
@@ -23,7 +23,7 @@ SELDOM static void wait_for(struct lock *l, uint16_t ticket)
         cpu_relax();
         if (spins % SPINS_PER_LOOK)
             continue;
-        if (owner != before || l->rank == RANK_VM) {
+        if (owner != before || l->rank == RANK_VM || l->rank == RANK_FILL) {
             before = owner; /* the queue moves */
             start = time_now();
         } else if (time_now() - start > DEADLOCK_US * time_ticks_per_us()) {

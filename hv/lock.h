@@ -34,7 +34,7 @@ struct lock {
 
 #define LOCK(r) { .rank = (r) }
 
-/* Panics when one holder keeps it for ten seconds (but not a VM's): a deadlock is a broken
+/* Panics when one holder keeps it for ten seconds (but not those of a VM): a deadlock is a broken
  * invariant, and a silent one helps nobody. */
 void lock_take(struct lock *l);
 /* Take it only if it is free now. */

@@ -17,6 +17,7 @@
 
 #define LEVELS_MIN 3u
 #define LEVELS_MAX 5u
+#define ROOM_US    50000u
 
 static uint64_t reach(unsigned levels)
 {
@@ -177,19 +178,34 @@ static enum hv_status drop_all(struct shadow *s)
     return status;
 }
 
-static enum hv_status drop_vm(const struct vm *vm, const struct iommu_unit *unit, bool *dropped)
+/* The first of the VM's that holds something, number *n or one behind; *n: the next number. */
+static struct shadow *next_full(const struct vm *vm, const struct iommu_unit *unit, unsigned *n)
 {
-    enum hv_status result = HV_OK;
+    struct shadow *s = vm->sva->shadows;
+    unsigned i = 0;
 
-    for (struct shadow *s = vm->sva->shadows; s; s = s->next) {
-        if (unit && s->hw.unit != unit)
-            continue;
-        *dropped |= !s->empty;
+    while (s && (i < *n || s->empty || (unit && s->hw.unit != unit))) {
+        s = s->next;
+        i++;
+    }
+    *n = i + 1;
+    return s;
+}
+
+/* Of all shadows as many as go in that time: an upcall has others to serve. A few are enough. */
+static enum hv_status make_room(const struct vm *vm)
+{
+    uint64_t start = time_now();
+    struct shadow *s;
+
+    for (unsigned n = 0; (s = next_full(vm, NULL, &n)) != NULL;) {
         enum hv_status status = drop_all(s);
         if (status != HV_OK)
-            result = status;
+            return status;
+        if (time_now() - start > ROOM_US * time_ticks_per_us())
+            break;
     }
-    return result;
+    return HV_OK;
 }
 
 /* --- Filling; lock: fill_lock ------------------------------------------------------------------
@@ -280,11 +296,10 @@ static enum hv_status fill(struct shadow *s, iova_t address, bool write, bool as
 enum hv_status shadow_fill(struct shadow *shadow, iova_t address, bool write)
 {
     enum hv_status status = fill(shadow, address, write, true);
-    bool any = false;
 
     if (status != HV_EQUOTA && status != HV_ENOMEM)
         return status;
-    status = drop_vm(shadow->space->vm, NULL, &any);
+    status = make_room(shadow->space->vm);
     return status == HV_OK ? fill(shadow, address, write, true) : status;
 }
 
@@ -342,9 +357,19 @@ enum hv_status shadow_drop_all(struct shadow *shadow)
 
 enum hv_status shadow_drop_vm(struct vm *vm, const struct iommu_unit *unit, bool *dropped)
 {
+    enum hv_status result = HV_OK;
+    struct shadow *s;
+    unsigned n = 0;
+
     *dropped = false;
-    lock_take(lock_of(vm));
-    enum hv_status status = drop_vm(vm, unit, dropped);
-    lock_drop(lock_of(vm));
-    return status;
+    do { /* page requests have their turn in between: each may wait for hardware */
+        lock_take(lock_of(vm));
+        s = next_full(vm, unit, &n);
+        enum hv_status status = s ? drop_all(s) : HV_OK;
+        lock_drop(lock_of(vm));
+        *dropped |= s != NULL;
+        if (status != HV_OK)
+            result = status;
+    } while (s);
+    return result;
 }

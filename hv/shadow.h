@@ -49,7 +49,7 @@ void shadow_free(struct shadow *shadow);
  *  Lock: fill_lock.
  *  @return HV_OK: it can be used; HV_ENOENT: the guest's first stage does not allow it; HV_EFAULT:
  *          that leads outside the VM's RAM; HV_ERANGE: no address that the unit can translate;
- *          HV_EQUOTA, HV_ENOMEM: not even after all shadows of the VM were dropped. */
+ *          HV_EQUOTA, HV_ENOMEM: not even after shadows of the VM were dropped. */
 enum hv_status shadow_fill(struct shadow *shadow, iova_t address, bool write);
 /* Fill what the guest's first stage has in [address, address + bytes): for reads, and what is dirty
  * for writes, too. HV_OK, also if there is nothing; HV_EQUOTA, HV_ENOMEM: a part, and nothing was

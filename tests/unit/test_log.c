@@ -222,10 +222,11 @@ static void a_deadlock_is_told(void **)
     assert_false(take_after(RANK_QUEUE, 30000));
 }
 
-/* How long a VM's lock is held is its own guest's doing, and only that guest waits. */
+/* How long a VM's locks are held is its own guest's doing, and its devices'. */
 static void a_vm_may_wait_for_itself(void **)
 {
     assert_true(take_after(RANK_VM, 60000));
+    assert_true(take_after(RANK_FILL, 60000));
 }
 
 static void serve_the_next(void)

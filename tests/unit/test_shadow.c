@@ -721,6 +721,75 @@ static void without_quota_it_starts_again(void **state)
     assert_int_equal(read_through_tlb(BED_A, step), 0x30001);
 }
 
+enum { PROCESSES = 6 };
+
+/* As many processes more, each with a page in its shadow. */
+static void more_processes(void)
+{
+    const uint32_t first = pasid;
+
+    for (unsigned i = 0; i < PROCESSES; i++) {
+        gpaddr_t theirs = bed_root();
+        bed_map(theirs, VA, 0x30000);
+        bind(vm, 0, theirs.v, &pasid);
+        assert_int_equal(ask(BED_A, VA, false), 0);
+    }
+    pasid = first;
+}
+
+static unsigned full_shadows(void)
+{
+    unsigned n = 0;
+
+    for (const struct shadow *s = vm->sva->shadows; s; s = s->next)
+        n += !s->empty;
+    return n;
+}
+
+static unsigned turns;
+
+/* A page request would wait for the lock. */
+static void note_turn(void)
+{
+    static uint16_t last;
+    uint16_t turn = atomic_load(&vm->sva->fill_lock.owner);
+
+    turns += turn != last;
+    last = turn;
+}
+
+static void who_waits_has_a_turn_between_drops(void **state)
+{
+    (void)state;
+    more_processes();
+    turns = 0;
+    bed.on_tlb = note_turn;
+    assert_int_equal(invalidate(HC_INVALIDATE_DOMAIN, 0, 0), HV_OK);
+    bed.on_tlb = NULL;
+    assert_int_equal(full_shadows(), 0);
+    assert_true(turns >= PROCESSES);
+}
+
+static void answer_slowly(void)
+{
+    platform_pass_us(30000);
+}
+
+/* A device that takes its time, and no quota: others' requests do not wait until all is dropped. */
+static void room_is_made_in_a_moment(void **state)
+{
+    (void)state;
+    more_processes();
+    assert_int_equal(full_shadows(), PROCESSES);
+    vm->quota.limit = vm->quota.used;
+    bed_map(root, VA, 0x30000);
+    bed.on_tlb = answer_slowly;
+    assert_int_equal(ask(BED_A, VA, false), 0);
+    bed.on_tlb = NULL;
+    assert_int_equal(full_shadows(), PROCESSES - 2 + 1);
+    assert_int_equal(read_through_tlb(BED_A, VA), 0x30001);
+}
+
 static void after_unbind_nothing_is_reached(void **state)
 {
     uint64_t value;
@@ -1131,6 +1200,8 @@ int main(void)
         both(notices_fill_for_who_cannot_ask),
         both(large_pages_are_large_leaves),
         both(without_quota_it_starts_again),
+        both(who_waits_has_a_turn_between_drops),
+        both(room_is_made_in_a_moment),
         both(after_unbind_nothing_is_reached),
         both(by_requester_id_and_by_pasid_they_are_apart),
         both(a_vm_that_ends_leaves_nothing),
