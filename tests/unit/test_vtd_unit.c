@@ -376,6 +376,67 @@ static void found_on(void **state)
     bed_fresh(state);
 }
 
+/* Neither under TE nor under protected ranges can the tables be switched, or only a half of memory
+ * is covered: for that moment nobody masters the bus. After it, those do that did before. */
+static void found_on_without_protected_ranges(void **state)
+{
+    static struct platform_pci port, idle;
+    static const uint64_t ranges[] = { 0, 1ull << 5, 1ull << 6, 1ull << 5 | 1ull << 6 };
+
+    for (unsigned i = 0; i < ARRAY_SIZE(ranges); i++) {
+        struct vtd_model_config config = bed_config();
+        bed_fresh(state);
+        config.cap = (config.cap & ~(1ull << 63 | 1ull << 5 | 1ull << 6)) | ranges[i];
+        bed_make(&config, 1);
+        platform_pci_endpoint(&port, 0x0008, 1, 1, 0, 0);
+        platform_put(port.config, 0x04, 2, 7);
+        platform_pci_endpoint(&idle, 0x0010, 1, 1, 0, 0);
+        platform_put(idle.config, 0x04, 2, 3);
+        platform_add_pci(&port);
+        platform_add_pci(&idle);
+        firmware(0, true);
+        assert_int_equal(probe(), HV_OK);
+        bed.port = &port;
+        bed.watch = true;
+        assert_int_equal(iommu_vtd.start(), HV_OK);
+        bed.watch = false;
+        assert_int_equal(bed.leaks, 0);
+        assert_int_equal(pci_config_read(0x0008, 0x04, 2), 7);
+        assert_int_equal(pci_config_read(0x0010, 0x04, 2), 3);
+        assert_int_equal(bed_check(state), 0);
+    }
+    bed_fresh(state);
+}
+
+static void fault_meanwhile(uint32_t offset)
+{
+    uint64_t value;
+
+    if (offset != 0x20) /* RTADDR: what was on record is cleared by then */
+        return;
+    bed.on_register = NULL;
+    assert_int_not_equal(bed_read(BED_B, BED_NO_PASID, 0, &value), 0);
+}
+
+/* Firmware's events reach nobody once the unit is ours: their vector means something else now. */
+static void firmwares_events_are_off_from_the_start(void **state)
+{
+    struct vtd_model_config config = bed_config();
+
+    (void)state;
+    bed_make(&config, 1);
+    firmware(1, true);
+    mm(0x3c, 4, 0x99);
+    mm(0x40, 4, 0xfee00000);
+    mm(0x38, 4, 0);
+    assert_int_equal(probe(), HV_OK);
+    bed.message_of_old = 0x99;
+    bed.on_register = fault_meanwhile;
+    assert_int_equal(iommu_vtd.start(), HV_OK);
+    assert_null(bed.on_register);
+    assert_int_equal(bed.old_messages, 0);
+}
+
 static void out_of_memory_at_start(void **state)
 {
     (void)state;
@@ -529,6 +590,8 @@ int main(void)
         bed_test(slow_unit),
         bed_test(unit_that_never_finishes),
         bed_test(found_on),
+        bed_test(found_on_without_protected_ranges),
+        bed_test(firmwares_events_are_off_from_the_start),
         bed_test(out_of_memory_at_start),
         bed_test(faults_are_told),
         bed_test(floods_are_hidden),

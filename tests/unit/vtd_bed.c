@@ -66,6 +66,7 @@ static void bus_interrupt(void *ctx, uint64_t address, uint32_t data)
 {
     (void)ctx;
     bed.interrupts++;
+    bed.old_messages += bed.message_of_old && data == bed.message_of_old;
     if (npending < 64) {
         pending[npending].address = address;
         pending[npending++].data = data;
@@ -224,14 +225,17 @@ static void reg_write(void *ctx, uint32_t offset, unsigned size, uint64_t value)
             bed_page_request(bed.flood, 5, 0x1000ull * i, (uint16_t)(i & 0x1ff), false);
     }
     vtd_model_mmio_write(ctx, offset, size, value);
+    if (bed.on_register)
+        bed.on_register(offset);
     if (bed.watch) {
         uint64_t hpa;
         struct vtd_request req = { .rid = BED_A, .access = VTD_READ, .addr = bed.ram.v };
-        bed.leaks += vtd_model_access(ctx, &req, &hpa) == 0;
+        bool forwarded = !bed.port || bed.port->config[0x04] & 4;
+        bed.leaks += vtd_model_access(ctx, &req, &hpa) == 0 && forwarded;
         uint32_t data = 0x41;
         req = (struct vtd_request){ .rid = BED_A, .access = VTD_WRITE, .addr = 0xfee00000 };
         unsigned before = npending, raised_before = bed.interrupts;
-        bed.message_leaks += vtd_model_dma(ctx, &req, &data, 4) == 0;
+        bed.message_leaks += vtd_model_dma(ctx, &req, &data, 4) == 0 && forwarded;
         npending = before;
         bed.interrupts = raised_before;
     }

@@ -49,6 +49,10 @@ struct bed {
     void (*on_response)(void);            /* the device has been answered */
     bool watch;                           /* after each register write, see whether DMA passes */
     unsigned leaks, message_leaks;        /* DMA; interrupts in compatibility format */
+    const struct platform_pci *port; /* nothing passes while it is no bus master; NULL: no matter */
+    uint32_t message_of_old;         /* event messages with this data are counted: */
+    unsigned old_messages;
+    void (*on_register)(uint32_t offset); /* after each register write */
     uint64_t tail_writes;                 /* of IQT */
     void (*on_store)(void);               /* called after each store that hardware could see */
     uint64_t stores; /* that hardware could see, and the bytes of the last one */

@@ -4,7 +4,7 @@
  *
  * Firmware may hand over with anything on. The order of take-over keeps devices from memory
  * throughout: tables are switched under TE where hardware can do it, else protected memory ranges
- * cover the moment.
+ * cover the moment, and where there are none, no function masters the bus.
  */
 #include "drivers/iommu/vtd/unit.h"
 
@@ -12,6 +12,7 @@
 
 #include "drivers/iommu/vtd/device.h"
 #include "drivers/iommu/vtd/inval.h"
+#include "drivers/iommu/vtd/masters.h"
 #include "hv/log.h"
 
 enum hv_status vtd_wait32(volatile void *regs, struct reg32 reg, uint32_t mask, uint32_t value)
@@ -118,6 +119,8 @@ static enum hv_status quiesce(struct iommu_unit *unit)
     if (gsts & GCMD_TE && !same && !unit->hw.root_flushes) {
         /* The table mode cannot change under translation (11.4.5). */
         log_info("vtd", "%s: found translating in another mode: off for a moment", unit->name);
+        if (!unit->hw.protected_low || !unit->hw.protected_high)
+            vtd_masters_off();
         status = protect(unit, true);
         if (!status)
             status = vtd_unit_command(unit, GCMD_TE, false);
@@ -198,6 +201,8 @@ enum hv_status vtd_unit_start(struct iommu_unit *unit)
         status = vtd_unit_command(unit, GCMD_TE, true); /* nothing is present: all BLOCKED */
     if (!status)
         status = protect(unit, false); /* only now: translation holds the devices */
+    if (!status)
+        vtd_masters_on();
     if (!status)
         status = vtd_intremap_start(unit);
     if (!status)
