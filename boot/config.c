@@ -333,33 +333,41 @@ static bool parse_rid(struct span s, uint16_t *rid)
     return true;
 }
 
-/* What may be said of a function, behind it: name=value. */
+/* What may be said of a function, behind it: name=value. The values of one name stand together. */
 static const struct pci_option {
-    const char *name, *off, *on;
-    uint16_t flag; /* boot_pci_flag, if on */
+    const char *name, *value;
+    uint16_t flag; /* boot_pci_flag; 0: as if nothing was said */
 } pci_options[] = {
-    { "rmrr", "refuse", "map", BOOT_PCI_MAP_FIRMWARE },
+    { "rmrr", "refuse", 0 },
+    { "rmrr", "map", BOOT_PCI_MAP_FIRMWARE },
+    { "ats", "auto", 0 },
+    { "ats", "on", BOOT_PCI_ATS_ON },
+    { "ats", "off", BOOT_PCI_ATS_OFF },
+    { "interrupts", "remapped", 0 },
+    { "interrupts", "any", BOOT_PCI_ANY_INTERRUPT },
 };
 
 static bool parse_pci_options(struct reader *r, struct span options, uint16_t *flags)
 {
+    const struct pci_option *end = pci_options + sizeof(pci_options) / sizeof(*pci_options);
     uint32_t seen = 0;
 
     while (options.length) {
         struct span word = cut(&options, ' '), value = word, name = cut(&value, '=');
-        const struct pci_option *o = pci_options, *end = o + sizeof(pci_options) / sizeof(*o);
+        const struct pci_option *o = pci_options, *first;
 
         if (!word.length) /* blanks in a row */
             continue;
         while (o < end && !equals(name, o->name))
             o++;
-        if (o == end || (!equals(trim(value), o->off) && !equals(trim(value), o->on)))
+        for (first = o; o < end && equals(name, o->name) && !equals(trim(value), o->value);)
+            o++;
+        if (o == end || !equals(name, o->name))
             return fail(r, "not an option of a PCI function such as rmrr=map: ", word);
-        if (seen & 1u << (o - pci_options))
+        if (seen & 1u << (first - pci_options))
             return fail(r, "given twice: ", word);
-        seen |= 1u << (o - pci_options);
-        if (equals(trim(value), o->on))
-            *flags |= o->flag;
+        seen |= 1u << (first - pci_options);
+        *flags |= o->flag;
     }
     return true;
 }

@@ -35,7 +35,12 @@ struct boot_file {
     uint64_t base, size;
 }; /* file contents; size 0: absent */
 
-enum boot_pci_flag { BOOT_PCI_MAP_FIRMWARE = 1 << 0 /* rmrr=map: see hv/direct.h */ };
+enum boot_pci_flag {
+    BOOT_PCI_MAP_FIRMWARE = 1 << 0,  /* rmrr=map: see hv/direct.h */
+    BOOT_PCI_ATS_ON = 1 << 1,        /* ats=on: also if firmware does not say that it may be */
+    BOOT_PCI_ATS_OFF = 1 << 2,       /* ats=off */
+    BOOT_PCI_ANY_INTERRUPT = 1 << 3, /* interrupts=any: the unit need not remap them */
+};
 
 struct boot_pci {
     uint16_t rid;

@@ -103,6 +103,21 @@ static struct device *first_of(const struct vm *vm, struct device *d, const stru
     return d;
 }
 
+/* Where interrupts are not remapped a function can raise any interrupt of the machine, by a write
+ * to the interrupt range; no unit and no table of ours is asked. */
+static enum hv_status check_interrupts(const struct device *d, const struct boot_pci *pci)
+{
+    rid_t rid = d->io.rid;
+
+    if (d->caps->interrupts || (pci->flags & BOOT_PCI_ANY_INTERRUPT))
+        return HV_OK;
+    log_error("device",
+              "vm %s, line %u: %s does not remap interrupts: function %02x:%02x.%x could raise any "
+              "interrupt of the machine. It is refused unless the line says interrupts=any",
+              d->vm->name, d->line, d->caps->name, rid >> 8, rid >> 3 & 31, rid & 7);
+    return HV_EBUSY;
+}
+
 enum hv_status device_add(struct vm *vm, const struct boot_pci *pci)
 {
     void *page;
@@ -125,7 +140,10 @@ enum hv_status device_add(struct vm *vm, const struct boot_pci *pci)
                 .quota = &vm->quota,
                 .owner = d,
                 .aliased = group.aliased,
-                .alias = group.alias },
+                .alias = group.alias,
+                .ats_wanted = pci->flags & BOOT_PCI_ATS_OFF  ? IOMMU_ATS_OFF
+                              : pci->flags & BOOT_PCI_ATS_ON ? IOMMU_ATS_ON
+                                                             : IOMMU_ATS_AUTO },
         .caps = iommu->caps(unit),
         .vm = vm,
         .first = first_of(vm, d, &group),
@@ -133,7 +151,9 @@ enum hv_status device_add(struct vm *vm, const struct boot_pci *pci)
         .vrid = vpci_rid(vm->ndevices),
         .line = pci->line,
     };
-    status = domain_prepare(d);
+    status = check_interrupts(d, pci);
+    if (status == HV_OK)
+        status = domain_prepare(d);
     if (status != HV_OK)
         goto fail;
     status = d->first == d ? iommu->device_add(&d->io) : iommu->device_join(&d->io, &d->first->io);

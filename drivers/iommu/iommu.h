@@ -61,6 +61,9 @@ enum iommu_how { /* same meaning and order as hc_attach_how */
                  IOMMU_BLOCKED_WINDOW, /* BLOCKED in between */
 };
 
+/* The wish of who owns the machine; AUTO: as firmware says. */
+enum iommu_ats { IOMMU_ATS_AUTO, IOMMU_ATS_ON, IOMMU_ATS_OFF };
+
 /* A function behind a unit. The driver fills the second half. */
 struct iommu_device {
     rid_t rid;
@@ -71,6 +74,7 @@ struct iommu_device {
      * bridge to conventional PCI (VT-d 3.12). Such a function has neither PASID nor ATS. */
     bool aliased;
     rid_t alias;
+    enum iommu_ats ats_wanted;
 
     uint8_t pasid_bits;      /* min of function and unit; 0: no PASID */
     bool ats, pri;           /* the function and the unit can */

@@ -34,30 +34,32 @@ static struct config *parse(const char *text, bool expected, struct config_error
 static void test_full(void **state)
 {
     struct config_error e;
-    struct config *c = parse("# comment\n"
-                             "; another\r\n"
-                             "\n"
-                             "  [hypervisor]  \n"
-                             "image = hv.elf\n"
-                             "memory=48M\n"
-                             "log = debug\n"
-                             "console = 0x2f8\n"
-                             "iommu = optional\n"
-                             "when-done = reboot\n"
-                             "page-request-deadline = 250\n"
-                             "[alpha]\n"
-                             "memory = 1G @ 0x40000000\n"
-                             "cpus = 3, 5-7\n"
-                             "kernel = sub/vmlinuz\n"
-                             "ramdisk = \\initrd\n"
-                             "cmdline = a=b [c] # d\n"
-                             "pci = 00:04.0, 0000:81:1f.7  rmrr=map,00:05.0 rmrr=refuse\n"
-                             "table-quota = 8M\n"
-                             "[beta_2]\r\n"
-                             "memory = 2M\r\n"
-                             "cpus = 0\r\n"
-                             "kernel = k", /* no newline at the end */
-                             true, &e);
+    struct config *c = parse(
+        "# comment\n"
+        "; another\r\n"
+        "\n"
+        "  [hypervisor]  \n"
+        "image = hv.elf\n"
+        "memory=48M\n"
+        "log = debug\n"
+        "console = 0x2f8\n"
+        "iommu = optional\n"
+        "when-done = reboot\n"
+        "page-request-deadline = 250\n"
+        "[alpha]\n"
+        "memory = 1G @ 0x40000000\n"
+        "cpus = 3, 5-7\n"
+        "kernel = sub/vmlinuz\n"
+        "ramdisk = \\initrd\n"
+        "cmdline = a=b [c] # d\n"
+        "pci = 00:04.0, 0000:81:1f.7  rmrr=map,00:05.0 rmrr=refuse ats=auto interrupts=remapped,"
+        "00:06.0 ats=off,00:07.0 interrupts=any ats=on rmrr=map\n"
+        "table-quota = 8M\n"
+        "[beta_2]\r\n"
+        "memory = 2M\r\n"
+        "cpus = 0\r\n"
+        "kernel = k", /* no newline at the end */
+        true, &e);
     const struct config_vm *a = &c->vm[0], *b = &c->vm[1];
 
     (void)state;
@@ -80,10 +82,13 @@ static void test_full(void **state)
     assert_string_equal(a->kernel.text, "sub\\vmlinuz");
     assert_string_equal(a->ramdisk.text, "\\initrd");
     assert_string_equal(a->cmdline, "a=b [c] # d");
-    assert_int_equal(a->npci, 3);
+    assert_int_equal(a->npci, 5);
     assert_int_equal(a->pci[0].flags, 0);
     assert_int_equal(a->pci[1].flags, BOOT_PCI_MAP_FIRMWARE);
     assert_int_equal(a->pci[2].flags, 0);
+    assert_int_equal(a->pci[3].flags, BOOT_PCI_ATS_OFF);
+    assert_int_equal(a->pci[4].flags,
+                     BOOT_PCI_ATS_ON | BOOT_PCI_ANY_INTERRUPT | BOOT_PCI_MAP_FIRMWARE);
     assert_int_equal(a->pci[0].rid, 0x20);
     assert_int_equal(a->pci[1].rid, 0x81ff);
     assert_int_equal(a->pci[1].line, 18);
@@ -174,6 +179,9 @@ static const struct bad {
     { HEAD "[a]\npci = 0001:00:04.0\n", 3, "not a PCI function" },
     { HEAD "[a]\npci = 00:04.0 00:05.0\n", 3, "not an option of a PCI function such as" },
     { HEAD "[a]\npci = 00:04.0 rmrr=yes\n", 3, "such as rmrr=map: rmrr=yes" },
+    { HEAD "[a]\npci = 00:04.0 ats=map\n", 3, "such as rmrr=map: ats=map" },
+    { HEAD "[a]\npci = 00:04.0 interrupts=off\n", 3, "such as rmrr=map: interrupts=off" },
+    { HEAD "[a]\npci = 00:04.0 ats=on ats=off\n", 3, "given twice: ats=off" },
     { HEAD "[a]\npci = 00:04.0 rmrr\n", 3, "such as rmrr=map: rmrr" },
     { HEAD "[a]\npci = 00:04.0 rmrr=map rmrr=map\n", 3, "given twice: rmrr=map" },
     { HEAD "[a]\npci = 00:04.0, 00:04.0\n", 3, "named twice: 00:04.0" },

@@ -77,10 +77,12 @@ static enum hv_status vtd_add(struct iommu_device *dev)
     enum hv_status status = vtd_dmar_reserve(&dmar, dev);
     if (status)
         return status;
-    const char *why;
     if (dev->aliased && vtd_unit_of(dev->alias) != dev->unit)
         return HV_ENOTSUP; /* its requests go past the unit */
-    return vtd_device_add(dev, vtd_dmar_ats(&dmar, dev->rid, &why) ? NULL : why);
+    const char *why = "the configuration says so";
+    bool ats = dev->ats_wanted == IOMMU_ATS_ON ||
+               (dev->ats_wanted == IOMMU_ATS_AUTO && vtd_dmar_ats(&dmar, dev->rid, &why));
+    return vtd_device_add(dev, ats ? NULL : why);
 }
 
 static enum hv_status vtd_join(struct iommu_device *dev, struct iommu_device *first)
