@@ -22,6 +22,7 @@
 #define MISCHIEF_BEYOND_ALLOCATION 2u
 #define MISCHIEF_WRONG_PASID       4u
 #define MISCHIEF_NEVER_LAST        32u
+#define MISCHIEF_VANISH            64u
 #define LIMIT_US                   30000000ull
 
 static struct accel accel;
@@ -45,10 +46,26 @@ static void quiet(struct interrupt_frame *frame)
     (void)frame;
 }
 
+static uint32_t state_of(void)
+{
+    struct hc_device_info info;
+
+    must(sluice_device_info(0, &info), HV_OK, "device info");
+    return info.state;
+}
+
+/* What a device has to be given again after a reset. */
+static void enable(void)
+{
+    uint64_t outstanding;
+
+    must(sluice_iopf_enable(device, HC_IOPF_BIND, &outstanding), HV_OK, "IOPF");
+    must(sluice_bind(device, (uint64_t)space.root, HC_PASID_ANY, 0, &bond, &pasid), HV_OK, "bind");
+}
+
 static void set_up(void)
 {
     struct hc_device_info info;
-    uint64_t outstanding;
     int32_t rid = pci_find(ACCEL_PCI_ID, -1);
 
     if (rid < 0 || !accel_open(&accel, (uint32_t)rid))
@@ -57,11 +74,10 @@ static void set_up(void)
     device = info.device;
     interrupt_handler(EVENT_VECTOR, quiet);
     must(event_ring_open(&events, 256, EVENT_VECTOR, 0), HV_OK, "event ring");
-    must(sluice_iopf_enable(device, HC_IOPF_BIND, &outstanding), HV_OK, "IOPF");
     space = space_new();
     frames = pages_new(PAGES);
     records = pages_new(1);
-    must(sluice_bind(device, (uint64_t)space.root, HC_PASID_ANY, 0, &bond, &pasid), HV_OK, "bind");
+    enable();
     space_map(&space, VA - PAGE, (uint64_t)records, true);
 }
 
@@ -260,6 +276,58 @@ static void interrupts(void)
         fail("%lu interrupts of its own, %lu others, %lu reported", wanted, unwanted, refused);
 }
 
+static bool device_gone(void)
+{
+    return count[HC_EVENT_DEVICE_GONE] != 0;
+}
+
+/* Reset with page requests open and work in flight, again and again: each time it is as new. */
+static void resets(void)
+{
+    for (unsigned round = 0; round < 5; round++) {
+        uint32_t page = round * 4;
+        serve = false;
+        submit(0, VA + page * PAGE, 4 * PAGE);
+        for (uint64_t begin = rdtsc(); rdtsc() - begin < round * 1000 * ticks_per_us();)
+            take_events();
+        must(sluice_device_reset(device), HV_OK, "reset");
+        if (records[0].status == ACCEL_DONE || frames[(uint64_t)page * PAGE])
+            fail("work went on");
+        must(sluice_unbind(bond, NULL), HV_ENOENT, "unbind after the reset");
+        if (state_of() != HC_DEVICE_OK || !accel_open(&accel, accel.rid))
+            fail("not as new");
+        enable();
+        serve = true;
+        submit(1, VA + page * PAGE, PAGE);
+        wait(idle, true, "the device");
+        if (records[1].status != ACCEL_DONE || !frames[(uint64_t)page * PAGE])
+            fail("status %u after the reset", records[1].status);
+    }
+    if (count[HC_EVENT_DEVICE_FAILED] || count[HC_EVENT_DEVICE_GONE])
+        fail("a reset was told as a failure");
+}
+
+/* The device is pulled out with work in flight: told once, and nothing waits for it. */
+static void vanishes(void)
+{
+    serve = false;
+    submit(0, VA, 4 * PAGE);
+    accel_mischief(&accel, MISCHIEF_VANISH);
+    wait(device_gone, true, "the event that the device is gone");
+    if (state_of() != HC_DEVICE_GONE || pci_find(ACCEL_PCI_ID, -1) >= 0)
+        fail("the device is still there");
+    must(sluice_invalidate_range(pasid, VA, PAGE, true), HV_OK, "invalidation");
+    must(sluice_device_reset(device), HV_EIO, "reset");
+    uint32_t none[2];
+    must(sluice_bind(device, (uint64_t)space.root, HC_PASID_ANY, 0, &none[0], &none[1]), HV_EIO,
+         "bind");
+    must(sluice_unbind(bond, NULL), HV_OK, "unbind");
+    must(sluice_iopf_disable(device), HV_OK, "IOPF off");
+    take_events();
+    if (count[HC_EVENT_DEVICE_GONE] != 1 || count[HC_EVENT_DEVICE_FAILED])
+        fail("told %lu times", count[HC_EVENT_DEVICE_GONE] + count[HC_EVENT_DEVICE_FAILED]);
+}
+
 /* Calls with numbers and arguments of chance. */
 static void calls(void)
 {
@@ -286,9 +354,16 @@ static const struct mode {
     const char *name;
     void (*run)(void);
 } modes[] = {
-    { "silent", silent }, { "broken-ring", broken_ring }, { "no-invalidation", no_invalidation },
-    { "flood", flood },   { "wrong-pasid", wrong_pasid }, { "never-last", never_last },
-    { "calls", calls },   { "interrupts", interrupts },
+    { "silent", silent },
+    { "broken-ring", broken_ring },
+    { "no-invalidation", no_invalidation },
+    { "flood", flood },
+    { "wrong-pasid", wrong_pasid },
+    { "never-last", never_last },
+    { "calls", calls },
+    { "interrupts", interrupts },
+    { "resets", resets },
+    { "vanishes", vanishes },
 };
 
 int guest_main(void)

@@ -130,6 +130,11 @@ enum hv_status sluice_iopf_disable(uint32_t device)
     return sluice_call(HC_IOPF_DISABLE, device, 0, 0, NULL);
 }
 
+enum hv_status sluice_device_reset(uint32_t device)
+{
+    return sluice_call(HC_DEVICE_RESET, device, 0, 0, NULL);
+}
+
 enum hv_status sluice_device_irq(uint32_t device, uint32_t index, uint32_t vcpu, uint32_t vector,
                                  uint32_t *address, uint32_t *data)
 {

@@ -138,12 +138,22 @@ static void write_ims(struct accel *a, unsigned index, bool data, uint64_t value
         accel_interrupt(a, index);
 }
 
+static void set_mischief(struct accel *a, uint64_t bits)
+{
+    a->mischief = bits;
+    if (!accel_vanished(a))
+        return;
+    accel_drop_all(a);
+    accel_pri_forget(a);
+    accel_tlb_clear(a);
+}
+
 static void write_register(struct accel *a, uint32_t offset, uint64_t value)
 {
     if (offset == REG_CTRL)
         write_ctrl(a, value);
     else if (offset == REG_MISCHIEF)
-        a->mischief = value & 0x3f;
+        set_mischief(a, value & 0x7f);
     else if (offset >= REG_IMS && offset < REG_IMS_END)
         write_ims(a, (offset - REG_IMS) / 16, offset % 16 != 0, value);
 }
@@ -176,6 +186,8 @@ static bool aligned(uint32_t offset, unsigned size)
 
 uint64_t accel_mmio_read(const struct accel *a, uint32_t offset, unsigned size)
 {
+    if (accel_vanished(a))
+        return UINT64_MAX >> (64 - 8 * size);
     if (!aligned(offset, size))
         return 0;
 
@@ -186,7 +198,7 @@ uint64_t accel_mmio_read(const struct accel *a, uint32_t offset, unsigned size)
 
 void accel_mmio_write(struct accel *a, uint32_t offset, unsigned size, uint64_t value)
 {
-    if (!aligned(offset, size))
+    if (!aligned(offset, size) || accel_vanished(a))
         return;
     if (size == 4)
         value = (uint32_t)value;

@@ -34,6 +34,7 @@ enum accel_mischief {
     ACCEL_KEEP_TLB = 1u << 3,
     ACCEL_STOP_MARKERS = 1u << 4,
     ACCEL_NO_LPIG = 1u << 5,
+    ACCEL_VANISHED = 1u << 6,
 };
 
 /* What the device reaches. An interrupt is a 4-byte untranslated write without PASID through `dma`.

@@ -100,6 +100,8 @@ void accel_pri_set_status(struct accel *a, uint16_t set, uint16_t clear)
 
 uint64_t accel_config_read(const struct accel *a, uint32_t offset, unsigned size)
 {
+    if (accel_vanished(a))
+        return UINT64_MAX >> (64 - 8 * size);
     return pci_config_space_read(&a->config, offset, size);
 }
 
@@ -210,6 +212,8 @@ void accel_config_write(struct accel *a, uint32_t offset, unsigned size, uint64_
 {
     static struct pci_config before; /* 12 KiB: off the stack; single threaded */
 
+    if (accel_vanished(a))
+        return;
     before = a->config;
     pci_config_space_write(&a->config, offset, size, value);
 

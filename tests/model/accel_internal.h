@@ -177,6 +177,12 @@ static inline uint64_t accel_mischief(const struct accel *a)
     return a->mischief | a->mischief_floor;
 }
 
+/* Pulled out: on the bus there is nothing any more, until power on. */
+static inline bool accel_vanished(const struct accel *a)
+{
+    return accel_mischief(a) & ACCEL_VANISHED;
+}
+
 static inline struct vtd_request accel_request(const struct accel *a, int32_t pasid, uint64_t addr,
                                                bool write)
 {

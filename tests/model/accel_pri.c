@@ -124,6 +124,8 @@ void accel_page_response(struct accel *a, int32_t pasid, uint16_t prgi, uint8_t 
 {
     struct accel_group *g = prgi < ACCEL_PRG_COUNT ? &a->groups[prgi] : NULL;
 
+    if (accel_vanished(a))
+        return;
     a->stats.responses++;
     if (!g || !g->used) {
         if (g && g->lost) {

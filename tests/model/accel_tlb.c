@@ -85,7 +85,7 @@ bool accel_devtlb_invalidate(struct accel *a, int32_t pasid, bool global, uint64
     uint64_t last = size == 0 || addr + (size - 1) < addr ? UINT64_MAX : addr + (size - 1);
 
     a->stats.invalidations++;
-    if (accel_mischief(a) & ACCEL_MUTE_INVALIDATION)
+    if (accel_mischief(a) & (ACCEL_MUTE_INVALIDATION | ACCEL_VANISHED))
         return false;
     if (accel_mischief(a) & ACCEL_KEEP_TLB)
         return true;

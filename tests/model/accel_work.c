@@ -340,7 +340,7 @@ bool accel_run(struct accel *a)
 {
     unsigned idle = 0;
 
-    if (a->held)
+    if (a->held || accel_vanished(a))
         return false;
     for (unsigned budget = ACCEL_SLICE; budget > 0 && idle < ACCEL_DEPTH; a->next_job++) {
         struct accel_job *job = &a->jobs[a->next_job % ACCEL_DEPTH];

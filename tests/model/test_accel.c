@@ -1057,6 +1057,34 @@ static void test_mischief_invalidation(void **state)
     assert_int_not_equal(go(&d).crc, old);
 }
 
+/* Pulled out of its slot, in the middle of its work. */
+static void test_vanished(void **state)
+{
+    (void)state;
+    struct desc d = make(CRC, ATS | PR, VA + 40 * PAGE, 0, 4 * PAGE);
+
+    submit(&d);
+    run();
+    unsigned requests = b.request_count, interrupts = b.interrupt_count;
+    assert_true(requests > 0);
+    wr(BAR_MISCHIEF, ACCEL_VANISHED);
+    assert_int_equal(accel_config_read(b.a, 0, 4), 0xffffffff);
+    assert_int_equal(accel_config_read(b.a, 0, 2), 0xffff);
+    assert_int_equal(accel_mmio_read(b.a, BAR_STATUS, 8), UINT64_MAX);
+    accel_config_write(b.a, 4, 2, 0);
+    wr(BAR_MISCHIEF, 0); /* it hears nothing */
+    assert_int_equal(accel_mmio_read(b.a, BAR_MISCHIEF, 4), UINT32_MAX);
+    assert_false(accel_devtlb_invalidate(b.a, PASID, false, 0, UINT64_MAX));
+    accel_page_response(b.a, PASID, b.requests[0].prgi, 0);
+    submit(&d);
+    run();
+    assert_int_equal(b.request_count, requests);
+    assert_int_equal(b.interrupt_count, interrupts);
+    assert_int_equal(b.complaints, 0);
+    accel_reset(b.a);
+    assert_int_equal(accel_config_read(b.a, 0, 4), 0x51051b36);
+}
+
 static void test_mischief_page_requests(void **state)
 {
     (void)state;
@@ -1146,6 +1174,7 @@ int main(void)
         T(test_flr),
         T(test_ctrl_reset_aborts),
         T(test_mischief_invalidation),
+        T(test_vanished),
         T(test_mischief_page_requests),
     };
 

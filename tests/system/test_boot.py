@@ -97,6 +97,12 @@ class TestHostile(Boot):
     def test_group_without_end(self):
         self.beside("never-last", complaints=True)
 
+    def test_device_resets(self):
+        self.beside("resets")
+
+    def test_device_vanishes(self):
+        self.beside("vanishes")
+
     def test_messages_of_chance(self):
         self.beside("interrupts")
 

@@ -140,7 +140,7 @@ static bool parse(int argc, char **argv, struct options *o)
         case OPT_ONCE: o->once = true; break;
         case OPT_SYNC: machine.sync = true; break;
         case OPT_TRACE: o->trace = true; break;
-        case OPT_MISCHIEF: o->mischief = number(optarg, 0x3f); break;
+        case OPT_MISCHIEF: o->mischief = number(optarg, 0x7f); break;
         case OPT_SLOW: c->slow = (uint32_t)number(optarg, UINT32_MAX); break;
         case OPT_SEED: c->seed = number(optarg, UINT64_MAX); break;
         case OPT_NO_CACHE: c->cache_hard = false; break;
