@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* build: tests/unit/abi_vm.c tests/unit/fake_iommu.c tests/unit/vtd_bed.c tests/unit/flr_function.c tests/fuzz/pool.c */
+/* build: tests/unit/abi_vm.c tests/unit/fake_iommu.c tests/unit/vtd_bed.c */
+/* build: tests/unit/flr_function.c tests/fuzz/pool.c */
 /*
  * Two hostile VMs and their devices, on the real driver and the model of the unit. Input: steps;
  * each starts with a byte that chooses one of the rows of steps[], and takes what it needs: numbers
