@@ -106,6 +106,16 @@ static bool all_isolate(struct package p)
     return all;
 }
 
+/* Does a link end at this port that lets its device carry any requester id? */
+static bool takes_any_id(rid_t port)
+{
+    enum port kind = kind_of(port);
+    unsigned at = pci_extended_capability(port, EXT_ACS);
+
+    return (kind == ROOT_PORT || kind == DOWNSTREAM) &&
+           (!at || !(pci_config_read(port, at + ACS_CTL, 2) & ACS_SOURCE));
+}
+
 struct pci_group pci_group(rid_t rid)
 {
     rid_t way[PCI_PATH_MAX + 1];
@@ -129,5 +139,6 @@ struct pci_group pci_group(rid_t rid)
             apart = false;
         }
     }
+    group.unchecked = n && takes_any_id(way[n - 1]);
     return group;
 }

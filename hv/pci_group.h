@@ -12,6 +12,7 @@ struct pci_group {
     rid_t id;     /* two functions are of one group if this is the same */
     bool aliased; /* requests may carry another id, as do those of the rest of the group: */
     rid_t alias;
+    bool unchecked; /* the port above does not look whose id requests carry: any may be meant */
 };
 
 /* Turns on, in the ports above the function, in those beside them and in itself, what keeps it

@@ -206,6 +206,11 @@ static enum hv_status check_group(const struct vm *vm, const struct boot_pci *pc
     struct peer peer = { .vm = vm, .rid = pci->rid, .group = group.id };
     char text[96];
 
+    if (group.unchecked)
+        log_warn("vpci",
+                 "vm %s, line %u: function %02x:%02x.%x is behind a port without ACS source "
+                 "validation: it can use the requester id of any other",
+                 vm->name, pci->line, pci->rid >> 8, (pci->rid >> 3) & 31, pci->rid & 7);
     pci_each(look_for_peer, &peer);
     if (!peer.any) {
         if (group.aliased)

@@ -265,6 +265,25 @@ static void ports_and_functions_of_one_package(void **state)
     assert_int_equal(pci_group(far).id, far);
 }
 
+/* A link whose port does not look at requester ids. */
+static void who_may_carry_any_id(void **state)
+{
+    (void)state;
+    port(0, pci_rid(0, 2, 0), 4, 2, 9);
+    port(1, pci_rid(2, 0, 0), 5, 3, 9);
+    port(2, pci_rid(3, 0, 0), 6, 4, 4);
+    endpoint(3, pci_rid(4, 0, 0));
+    endpoint(4, pci_rid(0, 5, 0));
+    assert_true(pci_group(pci_rid(4, 0, 0)).unchecked);
+    acs(0, 0x1d, 0x1d);
+    assert_true(pci_group(pci_rid(4, 0, 0)).unchecked); /* that of the other ports of the switch */
+    acs(2, 0x1c, 0x1c);
+    assert_true(pci_group(pci_rid(4, 0, 0)).unchecked);
+    acs(2, 0x1d, 0x1d);
+    assert_false(pci_group(pci_rid(4, 0, 0)).unchecked);
+    assert_false(pci_group(pci_rid(0, 5, 0)).unchecked);
+}
+
 /* A device that calls its requests translated does not get to its peers by that. */
 static void nothing_goes_to_peers_directly(void **state)
 {
@@ -315,6 +334,7 @@ int main(void)
         platform_test(functions_of_one_device),
         platform_test(ports_and_functions_of_one_package),
         platform_test(nothing_goes_to_peers_directly),
+        platform_test(who_may_carry_any_id),
         platform_test(conventional_buses_hide_who_asks),
     };
     return cmocka_run_group_tests(tests, platform_setup, platform_check);

@@ -286,6 +286,27 @@ static void a_group_has_one_owner(void **state)
 
 /* Behind a bridge to conventional PCI all carry one requester id: they go to one VM, and what no VM
  * has there is silent. */
+/* The link's port has no ACS: its device can say that it is another one. */
+static void a_port_that_checks_no_ids_is_told(void **state)
+{
+    static struct platform_pci port, one;
+    (void)state;
+    begin();
+    platform_pci_endpoint(&port, 0xf0, 1, 1, 0, 0);
+    port.config[PCI_HEADER_TYPE] = 1;
+    port.config[PCI_SECONDARY_BUS] = port.config[PCI_SUBORDINATE_BUS] = 5;
+    platform_put(port.config, PCI_STATUS, 2, 0x10);
+    platform_put(port.config, PCI_CAPABILITIES, 1, 0x40);
+    platform_put(port.config, 0x40, 4, 0x00420010); /* root port */
+    platform_pci_endpoint(&one, 0x500, 1, 1, 0xfe040000, 0x1000);
+    platform_add_pci(&port);
+    platform_add_pci(&one);
+    config = (struct boot_vm){ .npci = 1, .pci = { { 0x500, 40 } } };
+    assert_int_equal(vpci_create(&vm, &config), HV_OK);
+    assert_true(platform_logged("line 40: function 05:00.0 is behind a port without ACS"));
+    end_vm(&vm);
+}
+
 static void behind_a_conventional_bridge_there_is_one_owner(void **state)
 {
     static struct platform_pci bridge, one, two, idle;
@@ -312,6 +333,7 @@ static void behind_a_conventional_bridge_there_is_one_owner(void **state)
     other_config = (struct boot_vm){ .npci = 1, .pci = { { 0x510, 42 } } };
     assert_int_equal(vpci_create(&other, &other_config), HV_EEXIST);
     assert_true(platform_logged("line 42: function 05:02.0 cannot be kept apart from 05:00.0"));
+    assert_false(platform_logged("requester id of any other"));
     assert_int_equal(pci_config_read(0x500, PCI_COMMAND, 2) & 4, 4);
     end_vm(&vm);
     assert_int_equal(vpci_create(&other, &other_config), HV_OK);
@@ -340,6 +362,7 @@ int main(void)
         platform_test(command_register_is_filtered),
         platform_test(wrong_functions_are_refused),
         platform_test(a_group_has_one_owner),
+        platform_test(a_port_that_checks_no_ids_is_told),
         platform_test(behind_a_conventional_bridge_there_is_one_owner),
         platform_test(phantom_functions_are_off),
     };
