@@ -74,6 +74,12 @@ void accel_message(struct accel *a, unsigned n, uint32_t address, uint32_t data)
     a->bar[MESSAGES + 2 * n + 1] = data; /* and not masked */
 }
 
+void accel_message_masked(struct accel *a, unsigned n, uint32_t address, uint32_t data)
+{
+    a->bar[MESSAGES + 2 * n + 1] = 1ull << 32 | data;
+    a->bar[MESSAGES + 2 * n] = address;
+}
+
 void accel_mischief(struct accel *a, uint64_t bits)
 {
     a->bar[MISCHIEF] = bits;

@@ -57,6 +57,8 @@ bool accel_busy(const struct accel *a);
 void accel_hold(struct accel *a, bool on);
 /* Interrupt message @n, 0 to 15, that descriptors may name: what is written where. */
 void accel_message(struct accel *a, unsigned n, uint32_t address, uint32_t data);
+/* Masked, it waits, and is sent when it is set again. */
+void accel_message_masked(struct accel *a, unsigned n, uint32_t address, uint32_t data);
 void accel_mischief(struct accel *a, uint64_t bits);
 
 #endif

@@ -7,6 +7,7 @@
 #define PT_PRESENT 0x1ull
 #define PT_WRITE   0x2ull
 #define PT_USER    0x4ull
+#define PT_USED    0x60ull /* accessed, dirty */
 #define PT_FRAME   0x000ffffffffff000ull
 
 extern uint64_t kernel_root[512];
@@ -17,6 +18,11 @@ struct space space_new(void)
 
     s.root[0] = kernel_root[0];
     return s;
+}
+
+struct space space_of_devices(void)
+{
+    return (struct space){ pages_new(1) };
 }
 
 /* The level-1 entry of @va; NULL if a table is missing and not to be made. */
@@ -37,10 +43,15 @@ static volatile uint64_t *entry(uint64_t *table, uint64_t va, bool make)
 
 void space_map(struct space *s, uint64_t va, uint64_t gpa, bool writable)
 {
-    if (va < SPACE_USER_BASE)
+    if (va < SPACE_USER_BASE && s->root[0] == kernel_root[0])
         fail("space_map: %lx is the kernel's", va);
     *entry(s->root, va, true) = (gpa & PT_FRAME) | PT_PRESENT | PT_USER | (writable ? PT_WRITE : 0);
     invlpg(va);
+}
+
+void space_mark(struct space *s, uint64_t va)
+{
+    *entry(s->root, va, true) |= PT_USED;
 }
 
 uint64_t space_unmap(struct space *s, uint64_t va)

@@ -17,8 +17,13 @@ struct space {
 };
 
 struct space space_new(void);
+/* The same without the kernel, for devices alone: all addresses are its own. */
+struct space space_of_devices(void);
 /* Map or replace one page. The caller invalidates what the device or the CPU may have cached. */
 void space_map(struct space *s, uint64_t va, uint64_t gpa, bool writable);
+/* Set its accessed and dirty bits, as if it had been read and written: for devices that cannot ask.
+ */
+void space_mark(struct space *s, uint64_t va);
 /* Make a page absent; its old frame is returned, 0 if there was none. */
 uint64_t space_unmap(struct space *s, uint64_t va);
 /* The frame behind a page, 0 if absent. */

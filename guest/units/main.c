@@ -17,7 +17,9 @@
 
 #define IOVA 0x5500000ull /* below 28 bits, not in the VM's memory */
 
-static const struct source *const sources[] = { &edu, &testdev, &nvme, &rng, &e1000e };
+static const struct source *const sources[] = {
+    &edu, &testdev, &nvme, &rng, &e1000e, &accelerator
+};
 struct event_ring ring;
 struct tested dev;
 static unsigned failures;
@@ -167,24 +169,28 @@ static void paging(void)
     result("paging_destroy", status == HV_OK, sluice_status_name(status));
 }
 
-/* Without nesting: refused by name and nothing changes, or composed into a shadow, here of an empty
- * table, through which nothing passes. A bind wants PASIDs, which none of these devices has. */
+/* Without nesting, PASIDs or shadows: refused by name, and nothing changes. Devices that do not run
+ * processes are given an empty table, through which nothing passes. */
 static void first_stage(void)
 {
-    bool shadow = dev.info.flags & HC_DEVICE_SHADOW;
+    bool able = dev.info.flags & (HC_DEVICE_NESTED | HC_DEVICE_SHADOW);
     uint32_t bond, pasid;
     void *root = pages_new(1);
+    enum hv_status status;
 
-    if (dev.info.flags & HC_DEVICE_NESTED)
-        return;
-    enum hv_status status =
-        sluice_attach(dev.info.device, HC_PASID_NONE, HC_DOMAIN_NESTED, (uint64_t)root, 4);
-    result(shadow ? "nested_by_shadow" : "nested_refused", status == (shadow ? HV_OK : HV_ENOTSUP),
-           sluice_status_name(status));
-    status = sluice_bind(dev.info.device, (uint64_t)root, HC_PASID_ANY, 0, &bond, &pasid);
-    result("bind_refused", status == HV_ENOTSUP, sluice_status_name(status));
-    if (shadow)
-        result("identity_after_shadow", attach(HC_DOMAIN_IDENTITY, 0), "refused");
+    if (able && dev.source == &accelerator) {
+        process();
+    } else {
+        status = sluice_attach(dev.info.device, HC_PASID_NONE, HC_DOMAIN_NESTED, (uint64_t)root, 4);
+        result(able ? "nested_empty" : "nested_refused", status == (able ? HV_OK : HV_ENOTSUP),
+               sluice_status_name(status));
+    }
+    if (!able || !(dev.info.flags & HC_DEVICE_PASID)) {
+        status = sluice_bind(dev.info.device, (uint64_t)root, HC_PASID_ANY, 0, &bond, &pasid);
+        result("bind_refused", status == HV_ENOTSUP, sluice_status_name(status));
+    }
+    if (able)
+        result("identity_after_nested", attach(HC_DOMAIN_IDENTITY, 0), "refused");
 }
 
 static void test_device(void)
@@ -211,7 +217,7 @@ static void test_device(void)
     dev.source->open(dev.info.rid);
 }
 
-static const struct source *source_of(uint32_t rid)
+const struct source *source_of(uint32_t rid)
 {
     for (unsigned i = 0; i < sizeof(sources) / sizeof(*sources); i++)
         if (pci_read(rid, 0) == sources[i]->id)
@@ -229,9 +235,12 @@ int guest_main(void)
         dev.source = source_of(dev.info.rid);
         if (!dev.source)
             fail("device %u is none that this guest knows\n", i);
-        print("device %u: %s, unit %u, %s%s\n", i, dev.source->name, dev.info.unit,
-              dev.info.flags & HC_DEVICE_NESTED ? "nested" : "not nested",
-              dev.info.flags & HC_DEVICE_ATS ? ", ATS" : "");
+        print("device %u: %s, unit %u, %s%s%s, %u PASID bits\n", i, dev.source->name, dev.info.unit,
+              dev.info.flags & HC_DEVICE_NESTED   ? "nested"
+              : dev.info.flags & HC_DEVICE_SHADOW ? "shadow"
+                                                  : "not nested",
+              dev.info.flags & HC_DEVICE_ATS ? ", ATS" : "",
+              dev.info.flags & HC_DEVICE_PRI ? ", page requests" : "", dev.info.pasid_bits);
         test_device();
     }
     print("units: %u steps failed\n", failures);

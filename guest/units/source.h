@@ -22,17 +22,18 @@ struct source {
     /* Pages of ours that it uses besides, the @n-th: queues. Without them it cannot even be told
      * what to do. NULL: no more; or there are none at all. */
     void *(*page)(unsigned n);
-    enum message { NO_MESSAGES, MSI, MSIX } messages;
-    /* Do what it raises one interrupt for: MSI, or entry @entry of its MSI-X table. */
+    enum message { NO_MESSAGES, MSI, MSIX, STORE } messages;
+    /* Do what it raises one interrupt for: MSI, entry @entry of its MSI-X table, or what it was
+     * told to store, which can be masked, too. */
     bool (*raise)(void);
+    void (*store)(uint32_t address, uint32_t data, bool masked);
+    /* One word of DMA, as an interrupt message is one. */
+    void (*write_word)(uint64_t address, uint32_t value);
     unsigned entry, repeats; /* it may come so often again */
     bool past; /* what it reads back takes a way past the unit, and is only right for IDENTITY */
 };
 
-extern const struct source edu, testdev, nvme, rng, e1000e;
-
-/* One word of DMA by iommu-testdev, as an interrupt message is one. */
-void testdev_write_word(uint64_t address);
+extern const struct source edu, testdev, nvme, rng, e1000e, accelerator;
 
 /* Wait up to @us for @done. */
 bool wait_for(bool (*done)(void), uint64_t us);

@@ -47,11 +47,15 @@ static bool give(uint64_t address)
     return bar[RESULT] == 0;
 }
 
-void testdev_write_word(uint64_t address)
+static void write_word(uint64_t address, uint32_t value)
 {
+    (void)value; /* it has one of its own */
     write(address, 4);
 }
 
-const struct source testdev = {
-    .name = "iommu-testdev", .id = 0x00051b36, .open = open, .give = give, .past = true
-};
+const struct source testdev = { .name = "iommu-testdev",
+                                .id = 0x00051b36,
+                                .open = open,
+                                .give = give,
+                                .write_word = write_word,
+                                .past = true };

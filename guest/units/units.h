@@ -19,10 +19,16 @@ extern struct tested {
 
 /* One line for a step of dev: "@test DEVICE_STEP ok", or why not. */
 void result(const char *step, bool good, const char *why);
+/* What drives the function at @rid; NULL: nothing does. */
+const struct source *source_of(uint32_t rid);
 /* By requester id. */
 bool attach(enum hc_domain domain, uint64_t root);
 void forget_faults(void);
 
+extern struct accel accel;
+
+/* A process and the accelerator, where the unit nests or there are shadows; BLOCKED at the end. */
+void process(void);
 /* Interrupts of dev, which is attached IDENTITY and open. */
 void messages(void);
 /* Another VM's part: it counts interrupts that are not its own, and never ends. */

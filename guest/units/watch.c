@@ -12,13 +12,15 @@ int watch(void)
 {
     uint32_t raised = 0;
 
-    if (sluice_device_info(0, &dev.info) != HV_OK || !edu.open(dev.info.rid))
+    if (sluice_device_info(0, &dev.info) != HV_OK || !(dev.source = source_of(dev.info.rid)) ||
+        !dev.source->open(dev.info.rid))
         fail("no device of its own");
-    dev.source = &edu;
+    if (dev.source->page && !attach(HC_DOMAIN_IDENTITY, 0))
+        fail("no memory for its device");
     messages_count();
     bool own = dev.info.interrupts && messages_aim(0);
     for (;;) {
-        raised += own && edu.raise();
+        raised += own && dev.source->raise();
         messages_listen(PERIOD_US);
         print("@watch %u %u %u\n", (unsigned)messages_seen(), (unsigned)raised,
               (unsigned)messages_strays());

@@ -126,7 +126,7 @@ static enum mode mode_of(const struct vtd_model_config *c)
     bool smts = c->ecap & BIT(43), ss = c->ecap & BIT(46), fs = c->ecap & BIT(47);
     if (!smts || (!ss && !fs))
         return LEGACY;
-    return !ss ? FIRST : fs && c->ecap & BIT(26) ? NESTED : SECOND;
+    return !ss ? FIRST : fs && c->ecap & BIT(26) && c->ecap & BIT(48) ? NESTED : SECOND;
 }
 
 /* --- What each must stand ------------------------------------------------------------------------

@@ -29,15 +29,18 @@ enum : uint64_t {
     SMTS = 1ull << 43,
     SSTS = 1ull << 46,
     FSTS = 1ull << 47,
+    SMPWCS = 1ull << 48,
 };
 
-/* The ways to use a unit, best first; the last one suits every unit that has a depth. */
+/* The ways to use a unit, best first; the last one suits every unit that has a depth. Guests do not
+ * flush their tables from caches, and a walk that does not snoop sets no accessed bits in them
+ * (3.10): such a unit does not nest. */
 static const struct vtd_way {
     uint64_t ecap; /* all of these are needed */
     bool depth;    /* SAGAW tells a second-stage depth */
     const char *what;
 } vtd_ways[] = {
-    [VTD_NESTED] = { SMTS | SSTS | FSTS | NEST, true, "scalable mode, nested" },
+    [VTD_NESTED] = { SMTS | SSTS | FSTS | NEST | SMPWCS, true, "scalable mode, nested" },
     [VTD_SECOND] = { SMTS | SSTS, true,
                      "scalable mode, second stage only; binds by shadow tables" },
     [VTD_FIRST] = { SMTS | FSTS, false,
@@ -54,6 +57,7 @@ static const struct vtd_feature {
     { SSTS, "SSTS second stage" },
     { FSTS, "FSTS first stage" },
     { NEST, "NEST nested translation" },
+    { SMPWCS, "SMPWCS snooped page walks" },
 };
 
 static bool bit(uint64_t v, unsigned n)
