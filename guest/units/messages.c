@@ -15,7 +15,7 @@
 #define FIRST         0x70u /* vector on vCPU 0 */
 #define SECOND        0x71u /* on vCPU 1 */
 #define VCPUS         2u
-#define COME_US       1000000ull
+#define COME_US       5000000ull
 #define QUIET_US      20000ull /* nothing has come for so long */
 #define HANDLES       16u
 #define REMAPPABLE    0xfee00010u /* message of handle 0 (docs/abi.md) */

@@ -35,7 +35,7 @@ struct source {
 
 extern const struct source edu, testdev, nvme, rng, e1000e, accelerator;
 
-/* Wait up to @us for @done. */
+/* Wait for @done, @us or, on a busy machine, some times that. */
 bool wait_for(bool (*done)(void), uint64_t us);
 
 #endif

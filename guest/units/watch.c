@@ -22,6 +22,8 @@ int watch(void)
     for (;;) {
         raised += own && dev.source->raise();
         messages_listen(PERIOD_US);
+        for (unsigned i = 0; i < 50 && messages_seen() < raised; i++)
+            messages_listen(PERIOD_US);
         print("@watch %u %u %u\n", (unsigned)messages_seen(), (unsigned)raised,
               (unsigned)messages_strays());
     }
