@@ -81,8 +81,9 @@ static enum hv_status put_in(struct vm *vm, struct second_stage *s, uint64_t gpa
     if (status != HV_OK)
         return status;
     s->absent -= bytes;
-    return iommu->caps(s->hw.unit)->caching_mode ? iommu->stage2_changed(&s->hw, GPADDR(gpa), bytes)
-                                                 : HV_OK;
+    if (iommu->caps(s->hw.unit)->caching_mode) /* it is there; who does not answer is told */
+        (void)iommu->stage2_changed(&s->hw, GPADDR(gpa), bytes);
+    return HV_OK;
 }
 
 enum hv_status demand_ram(struct vm *vm, const struct iommu_caps *caps, gpaddr_t gpa, bool ask,

@@ -43,7 +43,7 @@ enum hv_status demand_serve(const struct device *d, const struct space *space,
 
 /** The page of RAM at @gpa in the second stage of a unit, put in if it is absent and @ask. @bytes:
  *  around it, aligned, all of it is there. Lock: fill_lock.
- *  @return HV_ENOENT: absent; HV_EQUOTA, HV_ENOMEM; HV_ETIMEDOUT, HV_EIO of the unit. */
+ *  @return HV_ENOENT: absent; HV_EQUOTA, HV_ENOMEM. */
 enum hv_status demand_ram(struct vm *vm, const struct iommu_caps *caps, gpaddr_t gpa, bool ask,
                           uint64_t *bytes);
 

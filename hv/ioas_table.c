@@ -378,9 +378,9 @@ enum hv_status ioas_table_fill(struct ioas *ioas, struct ioas_unit *unit,
     if (status != HV_OK)
         return status;
     ioas->vm->sva->filled++;
-    return iommu->caps(unit->hw.unit)->caching_mode
-               ? iommu->stage2_changed(&unit->hw, GPADDR(range.first), range.last - range.first + 1)
-               : HV_OK;
+    if (iommu->caps(unit->hw.unit)->caching_mode) /* it is there; who does not answer is told */
+        (void)iommu->stage2_changed(&unit->hw, GPADDR(range.first), range.last - range.first + 1);
+    return HV_OK;
 }
 
 /* What must be invalidated if @range goes: large leaves at its ends as a whole, also when the rest

@@ -303,6 +303,37 @@ bool ref_in_ram(const struct ref *r, uint64_t gpa, uint64_t bytes)
     return false;
 }
 
+/* --- On demand -----------------------------------------------------------------------------------
+ */
+
+bool ref_has_demand(const struct ref *r, unsigned ioas)
+{
+    const struct ref_ioas *o = &r->ioas[ioas];
+
+    for (unsigned i = 0; i < o->nmappings; i++) {
+        if (o->mapping[i].access & HC_IOAS_ON_DEMAND)
+            return true;
+    }
+    return false;
+}
+
+enum hv_status ref_may_ask(const struct ref *r, unsigned device)
+{
+    if (r->iopf[device] & HC_IOPF_MAP)
+        return HV_OK;
+    return r->device[device].pri ? HV_EORDER : HV_ENOTSUP;
+}
+
+/* May something on demand be mapped there? */
+static enum hv_status all_may_ask(const struct ref *r, unsigned ioas)
+{
+    for (unsigned d = 0; d < r->ndevices; d++) {
+        if (is_attached(r, ioas, d) && ref_may_ask(r, d) != HV_OK)
+            return ref_may_ask(r, d);
+    }
+    return HV_OK;
+}
+
 /* --- Map, unmap, copy ----------------------------------------------------------------------------
  */
 
@@ -310,10 +341,11 @@ enum hv_status ref_map(struct ref *r, unsigned ioas, const struct hc_ioas_map *i
 {
     struct ref_ioas *o = &r->ioas[ioas];
     bool fixed = in->flags & HC_IOAS_FIXED, reserve = in->flags & HC_IOAS_RESERVE;
-    uint32_t access = in->flags & (HC_IOAS_READ | HC_IOAS_WRITE | HC_IOAS_UNCACHED);
+    uint32_t access =
+        in->flags & (HC_IOAS_READ | HC_IOAS_WRITE | HC_IOAS_UNCACHED | HC_IOAS_ON_DEMAND);
     uint64_t at = in->iova;
 
-    if (in->flags > 31 || in->reserved)
+    if (in->flags > 63 || in->reserved)
         return HV_EINVAL;
     if (reserve && (access || in->gpa))
         return HV_EINVAL;
@@ -335,6 +367,10 @@ enum hv_status ref_map(struct ref *r, unsigned ioas, const struct hc_ioas_map *i
     struct ref_range range = { at, at + in->bytes - 1 };
     if (!is_allowed(r, ioas, range))
         return HV_ERANGE;
+    if (access & HC_IOAS_ON_DEMAND)
+        status = all_may_ask(r, ioas);
+    if (status != HV_OK)
+        return status;
     if (reserve ? !is_free(o, range) : is_mapped(o, range))
         return HV_EEXIST;
     if (reserve)
@@ -499,11 +535,20 @@ enum hv_status ref_copy(struct ref *r, unsigned to, unsigned from, const struct 
         if (!mapping_at(s, page) && !reserved_at(s, page))
             return HV_ENOENT;
     }
+    for (uint64_t page = in->from_iova; !fixed && page - 1 != last; page += PAGE) {
+        m = mapping_at(s, page); /* all or nothing */
+        if (m && (m->access & HC_IOAS_ON_DEMAND) && all_may_ask(r, to) != HV_OK)
+            return all_may_ask(r, to);
+    }
     while (done < in->bytes && done < most) {
         uint64_t source = in->from_iova + done;
         (void)piece(s, source, last, &end);
         struct ref_range range = { at + done, at + (end - in->from_iova) };
         m = mapping_at(s, source);
+        if (m && (m->access & HC_IOAS_ON_DEMAND))
+            status = all_may_ask(r, to);
+        if (status != HV_OK)
+            break;
         if (m ? is_mapped(o, range) : !is_free(o, range)) {
             status = HV_EEXIST;
             break;
@@ -562,6 +607,8 @@ enum hv_status ref_check_ioas(const struct ref *r, unsigned ioas, unsigned devic
     const struct ref_ioas *o = &r->ioas[ioas];
     struct ref_range list[128];
 
+    if (ref_has_demand(r, ioas) && ref_may_ask(r, device) != HV_OK)
+        return ref_may_ask(r, device);
     if (is_attached(r, ioas, device))
         return HV_OK;
     if (!r->device[device].depths)
@@ -576,8 +623,8 @@ enum hv_status ref_check_ioas(const struct ref *r, unsigned ioas, unsigned devic
     return all_within(o, list, n) ? HV_OK : HV_EBUSY;
 }
 
-bool ref_ioas_translate(const struct ref *r, unsigned ioas, uint64_t address, bool write,
-                        bool writable_is_readable, uint64_t *gpa)
+enum ref_reach ref_ioas_translate(const struct ref *r, unsigned ioas, uint64_t address, bool write,
+                                  bool writable_is_readable, uint64_t *gpa)
 {
     const struct ref_mapping *m = mapping_at(&r->ioas[ioas], address);
     uint32_t wanted = write ? HC_IOAS_WRITE : HC_IOAS_READ;
@@ -585,7 +632,15 @@ bool ref_ioas_translate(const struct ref *r, unsigned ioas, uint64_t address, bo
     if (!write && writable_is_readable)
         wanted |= HC_IOAS_WRITE;
     if (!m || !(m->access & wanted))
-        return false;
+        return REF_NO;
     *gpa = m->gpa + (address - m->first);
-    return true;
+    return m->access & HC_IOAS_ON_DEMAND ? REF_MAYBE : REF_YES;
+}
+
+bool ref_ioas_serves(const struct ref *r, unsigned ioas, uint64_t address, bool write)
+{
+    const struct ref_mapping *m = mapping_at(&r->ioas[ioas], address);
+
+    return m && (m->access & HC_IOAS_ON_DEMAND) && (m->access & HC_IOAS_READ) &&
+           (!write || (m->access & HC_IOAS_WRITE));
 }

@@ -21,6 +21,8 @@
 #define REF_ROOTS    4u
 #define REF_PAGES    24u
 #define REF_OPEN     8u
+#define REF_UNITS    4u
+#define REF_RAM      5120u /* pages of RAM, at most */
 
 struct ref_range {
     uint64_t first, last;
@@ -28,7 +30,7 @@ struct ref_range {
 
 struct ref_mapping {
     uint64_t first, last, gpa;
-    uint32_t access; /* HC_IOAS_READ and so on */
+    uint32_t access; /* HC_IOAS_READ and so on, HC_IOAS_ON_DEMAND */
 };
 
 struct ref_ioas {
@@ -49,6 +51,8 @@ struct ref_device {
     bool writable_is_readable; /* tables in first-stage format */
     unsigned pasid_bits;       /* 0: none */
     bool pri;
+    unsigned unit;
+    bool large; /* tables of its unit have leaves of 2 MiB */
     struct ref_range reserved[4];
     unsigned nreserved;
 };
@@ -76,7 +80,8 @@ struct ref_target {
 /* A group of page requests that the guest has and has not answered. */
 struct ref_group {
     unsigned device, slot, number;
-    uint64_t cookie;
+    uint64_t cookie, address;
+    bool write;
 };
 
 /* An answer that the device must have got. */
@@ -92,9 +97,10 @@ struct ref {
     struct ref_ioas ioas[REF_IOASES];
     struct ref_root root[REF_ROOTS];
     struct ref_target target[REF_DEVICES][REF_PASIDS];
-    bool sva[REF_PASIDS]; /* its address space is the one SVA space of its root */
-    bool iopf[REF_DEVICES];
-    bool failed[REF_DEVICES]; /* BLOCKED for good */
+    bool sva[REF_PASIDS];            /* its address space is the one SVA space of its root */
+    uint32_t iopf[REF_DEVICES];      /* categories */
+    bool absent[REF_UNITS][REF_RAM]; /* pages of RAM that are on demand there */
+    bool failed[REF_DEVICES];        /* BLOCKED for good */
     struct ref_group open[REF_OPEN];
     unsigned nopen;
     struct ref_answer due[REF_OPEN + 1];
@@ -125,7 +131,7 @@ enum hv_status ref_bind(struct ref *r, unsigned device, unsigned root, uint32_t 
                         unsigned *slot);
 /* @left: references. */
 enum hv_status ref_unbind(struct ref *r, unsigned device, unsigned slot, uint64_t *left);
-enum hv_status ref_iopf_enable(struct ref *r, unsigned device);
+enum hv_status ref_iopf_enable(struct ref *r, unsigned device, uint32_t categories);
 enum hv_status ref_iopf_disable(struct ref *r, unsigned device);
 /* The device did not answer: it is BLOCKED for good, and nobody answers it any more. */
 void ref_fail(struct ref *r, unsigned device);
@@ -134,20 +140,30 @@ bool ref_carried(const struct ref *r, unsigned slot);
 /* Is a first stage of the guest attached there, even if BLOCKED for now? */
 bool ref_has_root(const struct ref *r, unsigned device, unsigned slot);
 
+enum hv_status ref_memory(struct ref *r, const struct hc_memory_on_demand *in, uint64_t *value);
+
 enum ref_request { REF_INVALID, REF_SUCCESS, REF_GUEST };
-/* Who answers a page request, and what. */
-enum ref_request ref_page_request(const struct ref *r, unsigned device, unsigned slot,
-                                  uint64_t address, bool write);
+/* Who answers a page request, for a read and perhaps a write, and what; what is on demand comes. */
+enum ref_request ref_page_request(struct ref *r, unsigned device, unsigned slot, uint64_t address,
+                                  bool write);
 /* The group of index @i is answered. */
 void ref_answered(struct ref *r, unsigned i, uint8_t code);
+/* By the guest, so that what it has supplied comes where Sluice walks its tables. */
+void ref_guest_answered(struct ref *r, unsigned i, uint8_t code);
+/* What an IOAS on demand asks of a device: that it can ask. */
+bool ref_has_demand(const struct ref *r, unsigned ioas);
+enum hv_status ref_may_ask(const struct ref *r, unsigned device);
 /* A page of a first stage, NULL: absent. */
 struct ref_page *ref_page(struct ref *r, unsigned root, uint64_t va);
 bool ref_in_ram(const struct ref *r, uint64_t gpa, uint64_t bytes);
-bool ref_ioas_translate(const struct ref *r, unsigned ioas, uint64_t address, bool write,
-                        bool writable_is_readable, uint64_t *gpa);
-
-/* Where a DMA of a device goes: guest physical. False: refused. */
-bool ref_translate(const struct ref *r, unsigned device, unsigned pasid, uint64_t address,
-                   bool write, uint64_t *gpa);
+/* Where a DMA of a device goes: guest physical. MAYBE: there, if it was asked for already, which
+ * depends on who asked for what around it and whose tables are shared. */
+enum ref_reach { REF_NO, REF_MAYBE, REF_YES };
+enum ref_reach ref_ioas_translate(const struct ref *r, unsigned ioas, uint64_t address, bool write,
+                                  bool writable_is_readable, uint64_t *gpa);
+/* Is that page mapped on demand there, for a read and perhaps a @write? */
+bool ref_ioas_serves(const struct ref *r, unsigned ioas, uint64_t address, bool write);
+enum ref_reach ref_translate(const struct ref *r, unsigned device, unsigned pasid, uint64_t address,
+                             bool write, uint64_t *gpa);
 
 #endif

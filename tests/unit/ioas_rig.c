@@ -279,6 +279,8 @@ static void tell(struct ref *ref)
             .writable_is_readable = kind == RIG_FIRST_STAGE,
             .pasid_bits = kind == RIG_LEGACY ? 0 : pasid_bits_of(d),
             .pri = kind != RIG_LEGACY && d % 2 == 0,
+            .unit = rig.unit_of[d],
+            .large = kind == RIG_FIRST_STAGE || (k->large & 1),
             .reserved = { { 0xfee00000, 0xfeefffff }, { RIG_RESERVED, RIG_RESERVED + 0xfffff } },
             .nreserved = d == 1 ? 2 : 1,
         };

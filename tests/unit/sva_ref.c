@@ -57,6 +57,87 @@ static bool fits(const struct ref_device *d, unsigned slot)
     return slot == 0 || !(ref_pasids[slot] >> d->pasid_bits);
 }
 
+/* --- RAM that is on demand -----------------------------------------------------------------------
+ */
+
+/* Number of a page of RAM. */
+static unsigned number_of(const struct ref *r, uint64_t gpa)
+{
+    uint64_t low = (r->ram[0].last + 1 - r->ram[0].first) / 4096;
+
+    return (unsigned)(gpa <= r->ram[0].last ? (gpa - r->ram[0].first) / 4096
+                                            : low + (gpa - r->ram[1].first) / 4096);
+}
+
+static bool is_absent(const struct ref *r, unsigned device, uint64_t gpa)
+{
+    return r->absent[r->device[device].unit][number_of(r, gpa)];
+}
+
+/* May a device be attached to RAM as such? */
+static enum hv_status check_ram(const struct ref *r, unsigned device)
+{
+    for (unsigned i = 0; i < REF_RAM; i++) {
+        if (r->absent[r->device[device].unit][i])
+            return ref_may_ask(r, device);
+    }
+    return HV_OK;
+}
+
+/* Is it, or could it come back to it? */
+static bool on_ram(const struct ref *r, unsigned device)
+{
+    for (unsigned slot = 0; slot < REF_PASIDS; slot++) {
+        enum hc_domain domain = r->target[device][slot].domain;
+        if (domain == HC_DOMAIN_IDENTITY || domain == HC_DOMAIN_NESTED)
+            return true;
+    }
+    return false;
+}
+
+enum hv_status ref_memory(struct ref *r, const struct hc_memory_on_demand *in, uint64_t *value)
+{
+    const bool absent = !(in->flags & HC_MEMORY_PRESENT);
+    bool any = false;
+
+    if (in->flags > 1)
+        return HV_EINVAL;
+    if (in->gpa % 4096 || in->bytes % 4096)
+        return HV_EALIGN;
+    if (!in->bytes)
+        return HV_EINVAL;
+    if (!ref_in_ram(r, in->gpa, in->bytes))
+        return HV_EFAULT;
+    for (unsigned d = 0; d < r->ndevices; d++)
+        any = any || r->device[d].pri;
+    if (!any)
+        return HV_ENOTSUP;
+    for (unsigned d = 0; absent && d < r->ndevices; d++) {
+        if (on_ram(r, d) && ref_may_ask(r, d) != HV_OK)
+            return ref_may_ask(r, d);
+    }
+    for (uint64_t at = 0; at < in->bytes; at += 4096) {
+        for (unsigned u = 0; u < REF_UNITS; u++)
+            r->absent[u][number_of(r, in->gpa + at)] = absent;
+    }
+    *value = in->bytes;
+    return HV_OK;
+}
+
+/* All of the 2 MiB around it if all of them are absent and its unit has such leaves, else it. */
+static void bring(struct ref *r, unsigned device, uint64_t gpa)
+{
+    bool *absent = r->absent[r->device[device].unit];
+    const unsigned first = number_of(r, gpa & ~0x1fffffull);
+    bool whole = r->device[device].large;
+
+    for (unsigned i = first; i < first + 512; i++)
+        whole = whole && absent[i];
+    for (unsigned i = first; whole && i < first + 512; i++)
+        absent[i] = false;
+    absent[number_of(r, gpa)] = false;
+}
+
 /* --- Page requests -------------------------------------------------------------------------------
  */
 
@@ -102,17 +183,55 @@ static const struct ref_page *page_for(const struct ref *r, unsigned root, uint6
     return p && p->user && (p->write || !write) ? p : NULL;
 }
 
-enum ref_request ref_page_request(const struct ref *r, unsigned device, unsigned slot,
-                                  uint64_t address, bool write)
+/* A first stage, which the unit walks, or Sluice for it. */
+static enum ref_request nested_request(struct ref *r, unsigned device, const struct ref_target *t,
+                                       uint64_t address, bool write)
+{
+    const bool map = r->iopf[device] & HC_IOPF_MAP,
+               guests = (r->iopf[device] & HC_IOPF_BIND) && t->faults;
+    const struct ref_page *p = page_for(r, t->root, address, write);
+
+    if (!map && !guests)
+        return REF_INVALID;
+    if (!p)
+        return guests ? REF_GUEST : REF_INVALID;
+    if (!ref_in_ram(r, p->gpa, 4096))
+        return REF_INVALID; /* nobody can serve it */
+    if (!map && !r->device[device].shadow)
+        return REF_GUEST;
+    bring(r, device, p->gpa);
+    return REF_SUCCESS;
+}
+
+enum ref_request ref_page_request(struct ref *r, unsigned device, unsigned slot, uint64_t address,
+                                  bool write)
 {
     const struct ref_target *t = &r->target[device][slot];
 
-    if (!r->iopf[device] || t->domain != HC_DOMAIN_NESTED || t->blocked || !t->faults)
+    if (t->blocked)
         return REF_INVALID;
-    const struct ref_page *p = page_for(r, t->root, address, write);
-    if (p && !ref_in_ram(r, p->gpa, 4096))
-        return REF_INVALID; /* nobody can serve it */
-    return p && r->device[device].shadow ? REF_SUCCESS : REF_GUEST;
+    if (t->domain == HC_DOMAIN_NESTED)
+        return nested_request(r, device, t, address, write);
+    if (!(r->iopf[device] & HC_IOPF_MAP))
+        return REF_INVALID;
+    if (t->domain == HC_DOMAIN_PAGING)
+        return ref_ioas_serves(r, t->ioas, address, write) ? REF_SUCCESS : REF_INVALID;
+    if (t->domain != HC_DOMAIN_IDENTITY || !ref_in_ram(r, address, 4096))
+        return REF_INVALID;
+    bring(r, device, address);
+    return REF_SUCCESS;
+}
+
+void ref_guest_answered(struct ref *r, unsigned i, uint8_t code)
+{
+    const struct ref_group *g = &r->open[i];
+    const struct ref_page *p =
+        page_for(r, r->target[g->device][g->slot].root, g->address, g->write);
+
+    if (code == HC_RESPONSE_SUCCESS && r->device[g->device].shadow && p &&
+        ref_in_ram(r, p->gpa, 4096))
+        bring(r, g->device, p->gpa);
+    ref_answered(r, i, code);
 }
 
 /* --- Attach --------------------------------------------------------------------------------------
@@ -159,6 +278,8 @@ enum hv_status ref_attach(struct ref *r, unsigned device, unsigned pasid, struct
         enum hv_status status = ref_check_ioas(r, target.ioas, device);
         if (status != HV_OK)
             return status;
+    } else if (check_ram(r, device) != HV_OK) {
+        return check_ram(r, device);
     }
     drop(r, device, pasid);
     if (pasid && !meaning)
@@ -210,9 +331,11 @@ enum hv_status ref_bind(struct ref *r, unsigned device, unsigned root, uint32_t 
     enum hv_status status = choose(r, device, root, slot);
     if (status != HV_OK)
         return status;
-    if (wants && d->pri && !r->iopf[device])
+    if (wants && d->pri && !(r->iopf[device] & HC_IOPF_BIND))
         return HV_EORDER;
     struct ref_target *t = &r->target[device][*slot];
+    if (!t->domain && check_ram(r, device) != HV_OK)
+        return check_ram(r, device);
     if (!t->domain)
         *t = (struct ref_target){ .domain = HC_DOMAIN_NESTED, .root = root };
     t->blocked = false;
@@ -241,8 +364,10 @@ enum hv_status ref_unbind(struct ref *r, unsigned device, unsigned slot, uint64_
 /* --- IOPF ----------------------------------------------------------------------------------------
  */
 
-enum hv_status ref_iopf_enable(struct ref *r, unsigned device)
+enum hv_status ref_iopf_enable(struct ref *r, unsigned device, uint32_t categories)
 {
+    if (!categories || categories > (HC_IOPF_BIND | HC_IOPF_MAP))
+        return HV_EINVAL;
     if (!r->device[device].pri)
         return HV_ENOTSUP;
     if (r->failed[device])
@@ -253,7 +378,7 @@ enum hv_status ref_iopf_enable(struct ref *r, unsigned device)
         if (r->target[device][slot].refs)
             return HV_EORDER;
     }
-    r->iopf[device] = true;
+    r->iopf[device] = categories;
     return HV_OK;
 }
 
@@ -265,8 +390,20 @@ enum hv_status ref_iopf_disable(struct ref *r, unsigned device)
         if (r->target[device][slot].iopf)
             return HV_EBUSY;
     }
+    for (unsigned slot = 0; slot < REF_PASIDS && (r->iopf[device] & HC_IOPF_MAP); slot++) {
+        const struct ref_target *t = &r->target[device][slot];
+        if (t->domain == HC_DOMAIN_PAGING && ref_has_demand(r, t->ioas))
+            return HV_EBUSY;
+    }
+    if ((r->iopf[device] & HC_IOPF_MAP) && on_ram(r, device)) {
+        r->iopf[device] &= ~(uint32_t)HC_IOPF_MAP; /* would it be refused without? */
+        enum hv_status status = check_ram(r, device);
+        r->iopf[device] |= HC_IOPF_MAP;
+        if (status != HV_OK)
+            return HV_EBUSY;
+    }
     drop(r, device, REF_PASIDS);
-    r->iopf[device] = false;
+    r->iopf[device] = 0;
     return HV_OK;
 }
 
@@ -278,24 +415,27 @@ bool ref_has_root(const struct ref *r, unsigned device, unsigned slot)
     return r->target[device][slot].domain == HC_DOMAIN_NESTED;
 }
 
-bool ref_translate(const struct ref *r, unsigned device, unsigned pasid, uint64_t address,
-                   bool write, uint64_t *gpa)
+enum ref_reach ref_translate(const struct ref *r, unsigned device, unsigned pasid, uint64_t address,
+                             bool write, uint64_t *gpa)
 {
     const struct ref_target *t = &r->target[device][pasid];
     const struct ref_page *p;
 
     *gpa = address;
     if (t->blocked || r->failed[device])
-        return false;
+        return REF_NO;
     switch (t->domain) {
-    case HC_DOMAIN_IDENTITY: return ref_in_ram(r, address, 1);
+    case HC_DOMAIN_IDENTITY: break;
     case HC_DOMAIN_PAGING:
         return ref_ioas_translate(r, t->ioas, address, write,
                                   r->device[device].writable_is_readable, gpa);
     case HC_DOMAIN_NESTED:
         p = page_for(r, t->root, address, write);
-        *gpa = p ? p->gpa | (address & 4095) : 0;
-        return p && ref_in_ram(r, p->gpa, 4096);
-    default: return false;
+        if (!p)
+            return REF_NO;
+        *gpa = p->gpa | (address & 4095);
+        break;
+    default: return REF_NO;
     }
+    return ref_in_ram(r, *gpa, 1) && !is_absent(r, device, *gpa) ? REF_YES : REF_NO;
 }

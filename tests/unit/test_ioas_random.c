@@ -41,6 +41,7 @@ enum kind {
     DISABLE,
     REQUEST, /* a device asks for a page */
     ANSWER,
+    MEMORY,  /* RAM is put on demand, or back */
     SILENCE, /* a device answers no invalidation from here on */
     KINDS
 };
@@ -48,10 +49,10 @@ static const struct {
     const char *name;
     uint8_t weight;
 } kinds[KINDS] = {
-    { "create", 7 },  { "destroy", 1 }, { "map", 46 },   { "unmap", 26 },  { "copy", 14 },
-    { "require", 2 }, { "attach", 36 }, { "ranges", 6 }, { "page", 20 },   { "invalidate", 6 },
-    { "bind", 18 },   { "unbind", 12 }, { "enable", 5 }, { "disable", 3 }, { "request", 16 },
-    { "answer", 8 },  { "silence", 1 },
+    { "create", 7 },  { "destroy", 1 }, { "map", 46 },    { "unmap", 26 },  { "copy", 14 },
+    { "require", 2 }, { "attach", 36 }, { "ranges", 6 },  { "page", 20 },   { "invalidate", 6 },
+    { "bind", 18 },   { "unbind", 12 }, { "enable", 10 }, { "disable", 3 }, { "request", 24 },
+    { "answer", 8 },  { "memory", 12 }, { "silence", 1 },
 };
 
 /* One call, with all that it needs: what it means does not depend on those before. */
@@ -121,6 +122,17 @@ static uint64_t some_va(void)
     return at[below(3)] + below(6) * PAGE_SIZE;
 }
 
+/* RAM to put on demand: where IOVAs and pages of first stages lie, but no first stage itself. */
+#define RAM_FROM 0x400000ull
+static uint64_t some_ram(void)
+{
+    static const uint64_t at[] = {
+        RAM_FROM, RIG_RESERVED - 0x10000, RIG_RESERVED + 0xf0000, 0x800000, 0xa00000, VM_RAM_HIGH
+    };
+
+    return at[below(ARRAY_SIZE(at))] + (below(3) ? below(32) * PAGE_SIZE : 0);
+}
+
 static enum kind some_kind(void)
 {
     uint32_t sum = 0, kind = 0;
@@ -164,9 +176,10 @@ static struct step some_step(void)
         if (below(6) == 0)
             s.flags = HC_IOAS_RESERVE;
         s.flags |= below(3) ? HC_IOAS_FIXED : 0;
+        s.flags |= s.flags & HC_IOAS_RESERVE || below(3) ? 0 : HC_IOAS_ON_DEMAND;
         s.second = s.flags & HC_IOAS_RESERVE ? 0 : some_gpa(s.bytes);
         if (below(48) == 0)
-            s.flags ^= below(6) ? 1u << below(5) : 1u << 6; /* nothing on demand: test_demand.c */
+            s.flags ^= 1u << below(7);
         break;
     case UNMAP:
         s.flags = below(3) == 0 ? HC_IOAS_EXACT : below(4) == 0 ? HC_IOAS_UNRESERVE : 0;
@@ -222,6 +235,19 @@ static struct step some_step(void)
         s.pasid = below(REF_PASIDS);
         s.flags = below(2);
         s.domain = below(4);
+        break;
+    case ENABLE: s.flags = below(16) ? 1 + below(3) : below(8); break;
+    case MEMORY:
+        s.flags = below(3) ? 0 : HC_MEMORY_PRESENT;
+        s.iova = some_ram();
+        s.by_ring = false;
+        if (s.flags) { /* a part of it may be there again after an error */
+            s.fail = -1;
+            s.iova = below(2) ? s.iova : RAM_FROM;
+            s.bytes = s.iova == RAM_FROM ? RIG_RAM_LOW - RAM_FROM : s.bytes;
+        }
+        if (below(64) == 0)
+            s.flags ^= 2u << below(3);
         break;
     case SILENCE: s.flags = below(6); break;
     default: break;
@@ -350,8 +376,12 @@ static struct outcome do_call(const struct step *s)
         o.status = hypercall(
             rig.vm->vcpu[0],
             &(struct hypercall_regs){ s->kind == ENABLE ? HC_IOPF_ENABLE : HC_IOPF_DISABLE,
-                                      { s->other % ref.ndevices, HC_IOPF_BIND } },
+                                      { s->other % ref.ndevices, s->flags } },
             &o.value);
+        break;
+    case MEMORY:
+        CALL(HC_MEMORY_ON_DEMAND,
+             (struct hc_memory_on_demand){ .flags = s->flags, .gpa = s->iova, .bytes = s->bytes });
         break;
     case INVALIDATE:
         order = invalidation(s, s->pasid, s->other % ref.ndevices);
@@ -413,8 +443,14 @@ static struct outcome do_ref(const struct step *s, uint64_t most)
             o.value = (uint64_t)pasids[slot] << 32 | ref.target[device][slot].bond;
         break;
     case UNBIND: o.status = ref_unbind(&ref, device, s->pasid, &o.value); break;
-    case ENABLE: o.status = ref_iopf_enable(&ref, device); break;
+    case ENABLE: o.status = ref_iopf_enable(&ref, device, s->flags); break;
     case DISABLE: o.status = ref_iopf_disable(&ref, device); break;
+    case MEMORY:
+        o.status = ref_memory(
+            &ref,
+            &(struct hc_memory_on_demand){ .flags = s->flags, .gpa = s->iova, .bytes = s->bytes },
+            &o.value);
+        break;
     case INVALIDATE: {
         const bool domain = s->domain == 3;
         bool any = domain || (!s->pasid && ref_has_root(&ref, device, 0));
@@ -449,11 +485,12 @@ static uint64_t host(uint64_t gpa)
 static bool look(unsigned device, unsigned pasid, uint64_t address, bool write, bool ats)
 {
     uint64_t gpa, hpa = 0;
-    bool expected = ref_translate(&ref, device, pasid, address, write, &gpa);
+    enum ref_reach reach = ref_translate(&ref, device, pasid, address, write, &gpa);
 
     if (address >= 0xfee00000 && address <= 0xfeefffff)
         return true; /* interrupts */
     bool is = rig_translate(device, pasids[pasid], address, write, ats, &hpa);
+    bool expected = reach == REF_YES || (reach == REF_MAYBE && is);
     /* A shadow may hold less. */
     bool less = ref.device[device].shadow && ref_has_root(&ref, device, pasid) && !is;
     if ((is != expected && !less) || (is && hpa != host(gpa))) {
@@ -482,7 +519,7 @@ static bool tlbs_are_true(void)
             for (unsigned write = 0; write < 2; write++) {
                 if (!(write ? a->w : a->r))
                     continue;
-                if (!ref_translate(&ref, a->device, pasid, a->address + at, write, &gpa) ||
+                if (ref_translate(&ref, a->device, pasid, a->address + at, write, &gpa) == REF_NO ||
                     host(gpa) != a->hpa + at)
                     return wrong("stale entry of a device TLB", a->address + at, a->device);
             }
@@ -645,7 +682,7 @@ static bool tell_mapped(const struct step *s, unsigned slot, unsigned device)
     for (unsigned d = 0; d < ref.ndevices; d++) {
         if ((!slot && d != device) || !ref_has_root(&ref, d, slot))
             continue;
-        bool expected = ref_translate(&ref, d, slot, s->iova, false, &gpa);
+        bool expected = ref_translate(&ref, d, slot, s->iova, false, &gpa) == REF_YES;
         if (rig_translate(d, pasids[slot], s->iova & ~PAGE_MASK, false, false, &hpa) != expected)
             return wrong("not to be reached after MAPPED", s->iova, d);
     }
@@ -680,28 +717,58 @@ static bool set_page(const struct step *s)
     return !s->by_ring || !s->flags || wherever(s, tell_mapped);
 }
 
+/* What is asked for: pages of first stages, of RAM, of what is mapped. */
+static uint64_t asked_for(const struct step *s, unsigned device, unsigned slot)
+{
+    const struct ref_target *t = &ref.target[device][slot];
+    const struct ref_ioas *o = &ref.ioas[t->ioas];
+
+    if (t->domain == HC_DOMAIN_IDENTITY)
+        return RAM_FROM + s->looks % (RIG_RAM_LOW - RAM_FROM) / PAGE_SIZE * PAGE_SIZE;
+    if (t->domain != HC_DOMAIN_PAGING || !o->nmappings)
+        return s->iova & ~PAGE_MASK;
+    const struct ref_mapping *m = &o->mapping[s->looks % o->nmappings];
+    return m->first + s->looks / 64 % ((m->last - m->first) / PAGE_SIZE + 1) * PAGE_SIZE;
+}
+
+/* Mostly one that has a domain. */
+static unsigned some_slot(const struct step *s, unsigned device)
+{
+    unsigned slot = s->pasid;
+
+    for (unsigned n = 0; n < REF_PASIDS && s->looks % 8 && !ref.target[device][slot].domain; n++)
+        slot = (slot + 1) % REF_PASIDS;
+    return slot;
+}
+
 static bool request(const struct step *s)
 {
-    unsigned d = s->other % ref.ndevices;
-    uint64_t va = s->iova & ~PAGE_MASK;
+    unsigned d = s->other % ref.ndevices, slot = some_slot(s, d);
+    uint64_t va = asked_for(s, d, slot), gpa, hpa;
     struct hc_event e;
 
     /* A device that asks has been told that it may. */
     if (!ref.iopf[d] || ref.failed[d] || rig.silent[d] || ref.nopen == REF_OPEN)
         return true;
     unsigned number = ++group_number & 0x1ff;
-    enum ref_request by = ref_page_request(&ref, d, s->pasid, va, s->flags);
-    rig_request(d, pasids[s->pasid], va, s->flags, (uint16_t)number);
+    enum ref_request by = ref_page_request(&ref, d, slot, va, s->flags);
+    rig_request(d, pasids[slot], va, s->flags, (uint16_t)number);
     bool told = rig_event(&e);
-    ref.open[ref.nopen++] = (struct ref_group){ d, s->pasid, number, e.cookie };
+    ref.open[ref.nopen++] = (struct ref_group){ d, slot, number, e.cookie, va, s->flags };
+    (void)find_failed(); /* others, whose TLB was told */
+    seen[REQUEST][1 + by]++;
     if (told != (by == REF_GUEST))
         return wrong("a page request was told to the guest", told, by);
+    if (by == REF_SUCCESS && va - 0xfee00000 >= 0x100000 &&
+        (ref_translate(&ref, d, slot, va, s->flags, &gpa) == REF_NO ||
+         !rig_translate(d, pasids[slot], va, s->flags, false, &hpa) || hpa != host(gpa)))
+        return wrong("not to be reached after SUCCESS", va, d);
     if (by != REF_GUEST) {
         ref_answered(&ref, ref.nopen - 1,
                      by == REF_SUCCESS ? HC_RESPONSE_SUCCESS : HC_RESPONSE_INVALID);
         return true;
     }
-    if (e.type != HC_EVENT_PAGE_REQUEST || e.device != d || e.pasid != pasids[s->pasid] ||
+    if (e.type != HC_EVENT_PAGE_REQUEST || e.device != d || e.pasid != pasids[slot] ||
         e.address != va || e.category != HC_IOPF_BIND || !(e.flags & HC_PRQ_LAST) ||
         !(e.flags & HC_PRQ_WRITE) != !s->flags || rig_event(&e))
         return wrong("event", e.address, va);
@@ -718,7 +785,7 @@ static bool answer(const struct step *s)
     if (ref.nopen && s->domain) {
         unsigned i = s->pasid % ref.nopen;
         in.cookie = last = ref.open[i].cookie;
-        ref_answered(&ref, i, (uint8_t)s->flags);
+        ref_guest_answered(&ref, i, (uint8_t)s->flags);
         expected = HV_OK;
     }
     enum hv_status status = rig_struct(HC_PAGE_RESPONSE, &in, sizeof(in), s->by_ring, NULL);
@@ -793,7 +860,8 @@ static bool out_of_pages(const struct step *s, struct outcome is, uint64_t used)
      * been given up for it. */
     if (s->kind == COPY && (s->flags & HC_IOAS_FIXED) && is.value)
         (void)do_ref(s, is.value);
-    else if (s->kind != UNMAP && rig.vm->quota.used > used + (s->kind == BIND)) /* PASID table */
+    else if (s->kind != UNMAP && s->kind != MEMORY &&
+             rig.vm->quota.used > used + (s->kind == BIND)) /* PASID table */
         return wrong("pages used after an error", rig.vm->quota.used, used);
     return true;
 }
@@ -818,7 +886,7 @@ static bool call(const struct step *s)
     bool failed = find_failed();
     if (failed && (is.status == HV_EIO || is.status == HV_ETIMEDOUT)) {
         /* Something was not confirmed. The IOAS has changed; nothing else has. */
-        if (s->kind == MAP || s->kind == UNMAP || s->kind == COPY)
+        if (s->kind == MAP || s->kind == UNMAP || s->kind == COPY || s->kind == MEMORY)
             (void)do_ref(s, UINT64_MAX);
         return true;
     }
@@ -1030,7 +1098,7 @@ static void calls_do_what_the_reference_says(void **state)
         }
         print_message("\n");
         if (sum >= 100000)
-            assert_true(seen[k][0] > sum / 8000);
+            assert_true(seen[k][k == REQUEST ? 1 + REF_SUCCESS : 0] > sum / 8000);
     }
 }
 
