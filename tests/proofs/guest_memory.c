@@ -52,7 +52,7 @@ void what_is_given_is_ram(void)
 }
 
 /* A structure at any address of a small VM, with anything in it. */
-/* proof: a_structure_is_read_inside_ram --unwind 82 */
+/* proof: a_structure_is_read_inside_ram --unwind 82 --nondet-static */
 /* broken: hv/guest_memory.c s/return vm_ram(vm, gpa, size) ? take/return true ? take/ */
 /* broken: hv/guest_memory.c s/size < known ? size : known/size/ */
 void a_structure_is_read_inside_ram(void)
