@@ -52,6 +52,7 @@ int guest_main(void)
 {
     run(cpu_checks);
     run(trap_checks);
+    run(mode_checks);
     run(interrupt_checks);
     run(pci_checks);
     run(call_checks);

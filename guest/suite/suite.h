@@ -32,7 +32,7 @@ void check_failed(const char *what, const char *file, int line, uint64_t got, ui
  */
 bool intel_cpu(void);
 
-extern const struct check cpu_checks[], trap_checks[], interrupt_checks[], smp_checks[],
-    pci_checks[], call_checks[];
+extern const struct check cpu_checks[], trap_checks[], mode_checks[], interrupt_checks[],
+    smp_checks[], pci_checks[], call_checks[];
 
 #endif
