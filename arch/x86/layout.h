@@ -18,6 +18,8 @@
 #define CPU_STACK_TRAPS 3                                  /* NMI, double fault, machine check */
 #define CPU_MAIN_TOP    (CPU_STACK_GUARD + CPU_STACK_MAIN) /* in struct cpu_stacks */
 
+#define SPECULATION_RETURNS_BIT 4 /* in speculation */
+
 #define TRAP_FRAME_VECTOR 120 /* in struct trap_frame */
 
 /* The trampoline's page, below 1 MiB: code from 0, its data at the end. Three page tables follow

@@ -11,6 +11,7 @@
 #include "arch/x86/cpu.h"
 #include "arch/x86/machine_check.h"
 #include "arch/x86/paging.h"
+#include "arch/x86/speculation.h"
 #include "arch/x86/vcpu.h"
 #include "hv/log.h"
 #include "hv/pages.h"
@@ -41,6 +42,7 @@ void ap_main(struct cpu *c)
         panic("smp: CPU %u has APIC id %u, not %u", c->index, (unsigned)id, (unsigned)c->apic_id);
     timer_cpu_init();
     machine_check_enable();
+    speculation_enable();
     atomic_store(&ap_status, vcpu_ops->cpu_enable());
     atomic_store(&c->online, true);
     vcpu_cpu_loop();
@@ -177,6 +179,7 @@ enum hv_status arch_start_cpus(const struct bootinfo *boot, const uint32_t *apic
 
     cpu_report();
     machine_check_enable();
+    speculation_enable();
     enum hv_status s = vcpu_ops->cpu_enable();
 
     if (s != HV_OK) {

@@ -20,6 +20,7 @@
 #include "arch/x86/cpu.h"
 #include "arch/x86/exit.h"
 #include "arch/x86/irq.h"
+#include "arch/x86/speculation.h"
 #include "arch/x86/vlapic.h"
 #include "arch/x86/vuart.h"
 #include "hv/log.h"
@@ -180,8 +181,10 @@ static void do_requests(struct vcpu *v, unsigned request)
 
         start(v, &at);
     }
-    if (request & VCPU_START)
+    if (request & VCPU_START) {
+        speculation_new_guest();
         start(v, &v->start);
+    }
     if (request & VCPU_NMI)
         v->nmi_pending = true;
     if (request & VCPU_FLUSH)

@@ -9,6 +9,9 @@
 #define XCR0_AVX    0x04ull
 #define XCR0_AVX512 0xe0ull
 
+#define MSR_XSS      0xda0u
+#define CPUID_XSAVES 0x8u /* leaf 0xd, subleaf 1, EAX */
+
 #define CR0_EM         0x4ull
 #define CR0_TS         0x8ull
 #define CR4_OSFXSR     0x200ull
@@ -42,6 +45,10 @@ void xstate_enable(void)
     if (cr4 & CR4_OSXSAVE) {
         struct cpuid c = cpuid(0xd, 0);
 
+        /* A guest that can execute XRSTORS (AMD has no control for it) finds none of a
+         * supervisor's. */
+        if (cpuid(0xd, 1).eax & CPUID_XSAVES)
+            wrmsr(MSR_XSS, 0);
         allowed = (XCR0_X87 | XCR0_SSE | XCR0_AVX | XCR0_AVX512) & ((uint64_t)c.edx << 32 | c.eax);
     }
 }

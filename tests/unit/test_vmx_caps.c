@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* build: arch/x86/vmx/caps.c arch/x86/vmx/flush.c */
+/* build: arch/x86/vmx/caps.c */
 /*
  * The VMX set-up tables against the capability MSRs of CPUs. Where the values come from:
  *
@@ -19,7 +19,6 @@
 #include <string.h>
 
 #include "arch/x86/vmx/caps.h"
-#include "arch/x86/vmx/flush.h"
 #include "tests/platform/platform.h"
 
 enum { N = 20 };
@@ -474,30 +473,34 @@ static void refused_by_name(void **)
     assert_non_null(vmx_caps_refused(&caps, VMX_PIN, 0x29)); /* what must be 1 is 0 */
 }
 
-/* L1D flush and VERW: offered, spared, asked for (SDM 4 table 2-2). */
-static void flushing(void **)
+/* CVE-2018-12207: by what the CPU says, below another hypervisor, and by its model. */
+static void page_sizes(void **)
 {
     static const struct {
-        uint32_t edx;
-        uint64_t says;
-        unsigned needed;
+        uint32_t signature;
+        bool tells, says, below;
+        unsigned large;
     } rows[] = {
-        { 0, 0, 0 },
-        { 1u << 28, 0, VMX_FLUSH_L1D },
-        { 1u << 28 | 1u << 10, 0, VMX_FLUSH_L1D | VMX_CLEAR_BUFFERS },
-        { 1u << 28 | 1u << 29, 1, 0 }, /* not vulnerable */
-        { 1u << 28 | 1u << 29, 8, 0 }, /* below another hypervisor that flushes */
-        { 1u << 28 | 1u << 29, 2, VMX_FLUSH_L1D },
-        { 1u << 28, 1, VMX_FLUSH_L1D }, /* without the MSR it says nothing */
-        { 1u << 10 | 1u << 29, 1u << 5, 0 },
-        { 1u << 10 | 1u << 29, 1u << 5 | 1u << 17, VMX_CLEAR_BUFFERS },
-        { 1u << 10 | 1u << 29, 1, VMX_CLEAR_BUFFERS },
+        { 0x50654, false, false, false, 0 }, /* Skylake-SP */
+        { 0x50657, true, true, false, 3 },   /* Cascade Lake */
+        { 0x50657, true, false, false, 0 },  { 0x50654, false, true, false, 0 },
+        { 0x50654, false, false, true, 3 },  { 0x306d4, false, false, false, 0 }, /* Broadwell */
+        { 0x906ed, true, false, false, 0 },                                       /* Coffee Lake */
+        { 0x606a6, true, true, false, 3 },   { 0x606a6, false, false, false, 3 }, /* Ice Lake-SP */
+        { 0x806f8, true, true, false, 3 },  /* Sapphire Rapids */
+        { 0xa0652, true, false, false, 0 }, /* Comet Lake */
     };
 
     for (unsigned i = 0; i < ARRAY_SIZE(rows); i++) {
-        leaf7.edx = rows[i].edx;
-        arch_capabilities = rows[i].says;
-        assert_int_equal(vmx_flush_needed(read, identify), rows[i].needed);
+        struct vmx_setup setup;
+
+        leaf1.eax = rows[i].signature;
+        leaf1.ecx = 1u << 5 | (rows[i].below ? 1u << 31 : 0);
+        leaf7.edx = rows[i].tells ? 1u << 29 : 0;
+        arch_capabilities = rows[i].says ? 1u << 6 : ~(1ull << 6);
+        struct vmx_caps caps = caps_of(&models[0]);
+        vmx_caps_setup(&caps, &setup);
+        assert_int_equal(setup.large, rows[i].large);
     }
 }
 
@@ -506,16 +509,10 @@ static void flushing(void **)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        t(each_model),
-        t(each_control_taken_away),
-        t(forced_controls_are_refused),
-        t(capabilities_by_name),
-        t(firmware_lock),
-        t(poor_cpus),
-        t(instructions),
-        t(smaller_pages),
-        t(refused_by_name),
-        t(flushing),
+        t(each_model),           t(each_control_taken_away), t(forced_controls_are_refused),
+        t(capabilities_by_name), t(firmware_lock),           t(poor_cpus),
+        t(instructions),         t(smaller_pages),           t(refused_by_name),
+        t(page_sizes),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

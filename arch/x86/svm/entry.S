@@ -61,11 +61,6 @@ svm_enter:
     vmload %rax
     cli
     stgi
-    pop %r15
-    pop %r14
-    pop %r13
-    pop %r12
-    pop %rbx
-    pop %rbp
-    ret
+    xor %eax, %eax
+    jmp guest_left
     .size svm_enter, . - svm_enter

@@ -4,6 +4,7 @@
  * shared code and how long its instruction is: many processors, and QEMU, do not tell (no NRIPS).
  * Where they do not, a prefix before such an instruction makes the guest go on in the middle of it.
  */
+#include "arch/x86/speculation.h"
 #include "arch/x86/svm/svm.h"
 
 #include "hv/log.h"
@@ -141,7 +142,9 @@ struct vcpu_exit svm_run(struct vcpu *v)
     c->rax = v->reg[REG_RAX];
     c->rsp = v->reg[REG_RSP];
     c->rip = v->rip;
+    speculation_before_entry();
     svm_enter(v->reg, s->vmcb_pa, s->host_pa);
+    speculation_after_exit();
     v->reg[REG_RAX] = c->rax;
     v->reg[REG_RSP] = c->rsp;
     v->rip = c->rip;

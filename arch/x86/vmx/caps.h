@@ -33,6 +33,7 @@ struct vmx_caps {
     uint64_t cr0_fixed0, cr0_fixed1, cr4_fixed0, cr4_fixed1; /* 0x486 to 0x489 */
     uint64_t ept_vpid;                                       /* 0x48c */
     bool vmx, rdtscp, invpcid;                               /* CPUID */
+    bool small_pages; /* large leaves of EPT would let a guest stop the machine */
 };
 
 /* Read them all, with sources given. MSRs that this CPU does not have are not touched and count as

@@ -4,9 +4,6 @@
  * RFLAGS, control registers, segments, GDTR, IDTR, DR7, PAT and EFER are swapped by hardware (SDM 3C
  * 27.3, 28.5); the other registers here. CR2, DR0 to DR3, DR6, vector registers and the MSRs that pass
  * stay the guest's: the host does not use them.
- *
- * No register brings a guest's value into the host: those that C expects kept are restored, the others
- * cleared, so that nothing mispredicted reaches memory through them.
  */
 #define R(n)     (8 * (n))
 #define HOST_RSP 0x6c14
@@ -70,19 +67,5 @@ vmx_exit:
     mov %r14, R(14)(%rdi)
     mov %r15, R(15)(%rdi)
     xor %eax, %eax
-4:  xor %ecx, %ecx
-    xor %edx, %edx
-    xor %esi, %esi
-    xor %edi, %edi
-    xor %r8d, %r8d
-    xor %r9d, %r9d
-    xor %r10d, %r10d
-    xor %r11d, %r11d
-    pop %r15
-    pop %r14
-    pop %r13
-    pop %r12
-    pop %rbx
-    pop %rbp
-    ret
+4:  jmp guest_left
     .size vmx_enter, . - vmx_enter

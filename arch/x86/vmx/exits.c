@@ -4,9 +4,9 @@
  * (SDM 3D appendix C). Reasons without a row are of controls that are never set.
  */
 #include "arch/x86/irq.h"
+#include "arch/x86/speculation.h"
 #include "arch/x86/vlapic.h"
 #include "arch/x86/vmx/failure.h"
-#include "arch/x86/vmx/flush.h"
 #include "arch/x86/vmx/vmx.h"
 #include "hv/vm.h"
 
@@ -170,8 +170,9 @@ struct vcpu_exit vmx_run(struct vcpu *v)
     vmx_put_event(s);
     vmcs_write(VMCS_GUEST_RSP, v->reg[REG_RSP]);
     vmcs_write(VMCS_GUEST_RIP, v->rip);
-    vmx_flush_before_entry();
+    speculation_before_entry();
     unsigned failed = vmx_enter(v->reg, s->launched);
+    speculation_after_exit();
     if (failed)
         return bad_state(v, failed == 1 ? VMX_FAIL_INVALID : vmcs_read(VMCS_INSTRUCTION_ERROR));
 

@@ -13,7 +13,6 @@
 #include "arch/x86/guest_state.h"
 #include "arch/x86/vlapic.h"
 #include "arch/x86/vmx/ept.h"
-#include "arch/x86/vmx/flush.h"
 #include "arch/x86/xstate.h"
 #include "hv/log.h"
 #include "hv/platform.h"
@@ -40,7 +39,6 @@ static const char *vmx_missing(void)
     if (missing)
         return missing;
     vmx_caps_setup(&vmx_caps, &vmx_setup);
-    vmx_flush = vmx_flush_needed(rdmsr, cpuid);
     return NULL;
 }
 
@@ -83,16 +81,13 @@ static enum hv_status make_region(uint64_t *pa)
 /* What the capabilities decided. */
 static void report(void)
 {
-    log_info("vmx", "interrupts by %s; EPT leaves up to %s; before an entry: %s",
+    log_info("vmx", "interrupts by %s; EPT leaves up to %s",
              vmx_setup.posted  ? "hardware, posted"
              : vmx_setup.apicv ? "hardware, not posted"
                                : "injection",
              vmx_setup.large & 2   ? "1G"
              : vmx_setup.large & 1 ? "2M"
-                                   : "4K",
-             vmx_flush & VMX_FLUSH_L1D       ? "L1D flush"
-             : vmx_flush & VMX_CLEAR_BUFFERS ? "VERW"
-                                             : "nothing to flush");
+                                   : "4K");
 }
 
 static void unlock_feature_control(void)
