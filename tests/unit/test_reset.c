@@ -15,7 +15,7 @@
 
 #define VA      0x7f0000000000ull
 #define TAKEN   5u         /* PASID attached by hand */
-#define LONGEST 3000000ull /* us that anything may take, whatever hardware does */
+#define LONGEST 7000000ull /* us that anything may take, whatever hardware does */
 
 static struct vm *vm, *other;
 static gpaddr_t root, root2;

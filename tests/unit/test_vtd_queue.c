@@ -324,6 +324,123 @@ static void silent_with_a_full_ring(void **state)
     stop();
 }
 
+/* Hardware that does not tell who was silent: whoever it can have been is asked, alone. */
+static void a_silent_device_without_a_name_is_found(void **state)
+{
+    static const rid_t rids[] = { BED_A, BED_B, BED_C };
+    struct iommu_device *const all[] = { &a, &b, &c };
+    uint64_t value;
+    (void)state;
+    for (unsigned silent = 1; silent < 7; silent++) { /* which of them, a bit each */
+        if (silent > 1) {
+            assert_int_equal(bed_check(NULL), 0);
+            assert_int_equal(bed_fresh(NULL), 0);
+        }
+        start();
+        bed.anonymous = true;
+        for (uint64_t i = 0; i < 3; i++)
+            move_page(0x100000 + i * PAGE_SIZE, 0x10000, 0x20000);
+        assert_int_equal(iommu_vtd.page_requests_on(&a, 8), HV_OK);
+        bed_page_request(BED_A, 5, 0x100000, 1, true);
+        iommu_vtd.poll();
+        for (unsigned i = 0; i < 3; i++)
+            bed.silent[rids[i]] = silent >> i & 1;
+        iommu_vtd.respond(&a, &bed.request[0], true);
+        for (uint64_t page = 0; page < 3; page++)
+            for (unsigned i = 0; i < 3; i++)
+                invalidate(all[(i + silent) % 3], 0x100000 + page * PAGE_SIZE, PAGE_SIZE);
+        assert_int_equal(iommu_vtd.flush(), HV_OK);
+        for (unsigned i = 0; i < 3; i++) {
+            assert_int_equal(all[i]->failed, silent >> i & 1);
+            for (uint64_t page = 0; page < 3; page++) {
+                bool reaches = bed_ats_read(rids[i], 5, 0x100000 + page * PAGE_SIZE, &value);
+                assert_int_equal(reaches, !(silent >> i & 1));
+                if (reaches)
+                    assert_int_equal(value, 0x20001);
+            }
+        }
+        if (!(silent & 1))
+            assert_int_equal(bed.nresponses, 1); /* each once */
+        stop();
+    }
+}
+
+static uint64_t slow_until, slow_again;
+
+/* The unit waits for a device TLB, for longer than we would; then says whose. */
+static void slow_unit(void)
+{
+    struct vtd_queue *q = &c.unit->queue;
+    if (!bed.dead || time_now() < slow_until)
+        return;
+    bed.dead = false;
+    vtd_model_mmio_write(bed.model[0], 0x88, 8, q->published % QUEUE_ENTRIES * 32);
+    vtd_model_run(bed.model[0]);
+    if (!slow_again)
+        return;
+    /* Another CPU sees it first; then hardware is slow once more. */
+    slow_until = slow_again;
+    slow_again = 0;
+    bed.dead = true;
+    assert_true(vtd_queue_errors(c.unit));
+}
+
+static uint64_t us(uint64_t n)
+{
+    return n * time_ticks_per_us();
+}
+
+static void neighbours_of_a_silent_device_are_not_blamed(void **state)
+{
+    uint64_t value;
+    (void)state;
+    start();
+    move_page(0x100000, 0x10000, 0x20000);
+    bed.silent[BED_B] = true;
+    bed.dead = true;
+    slow_until = time_now() + us(2 * QUEUE_WAIT_US);
+    bed.on_relax = slow_unit;
+    invalidate(&a, 0x100000, PAGE_SIZE);
+    invalidate(&b, 0x100000, PAGE_SIZE);
+    invalidate(&c, 0x100000, PAGE_SIZE);
+    assert_int_equal(iommu_vtd.flush(), HV_OK);
+    assert_true(time_now() >= slow_until);
+    assert_true(b.failed && !a.failed && !c.failed);
+    assert_true(bed_ats_read(BED_A, 5, 0x100000, &value) && value == 0x20001);
+    assert_true(bed_ats_read(BED_C, 5, 0x100000, &value) && value == 0x20001);
+    /* One that it can be but one is cut off at once; who waits behind it goes on. */
+    bed.silent[BED_C] = true;
+    bed.dead = true;
+    slow_until = time_now() + us(2 * QUEUE_WAIT_US);
+    invalidate(&c, 0x100000, PAGE_SIZE);
+    assert_int_equal(iommu_vtd.flush(), HV_OK);
+    assert_true(c.failed && !a.failed);
+    bed.on_relax = NULL;
+    iommu_vtd.poll();
+    assert_int_equal(bed.nfailed, 2);
+    stop();
+}
+
+static void who_waits_sees_what_others_found_out(void **state)
+{
+    uint64_t value;
+    (void)state;
+    start();
+    move_page(0x100000, 0x10000, 0x20000);
+    bed.silent[BED_B] = true;
+    bed.dead = true;
+    slow_until = time_now() + us(QUEUE_WAIT_US * 9 / 10);
+    slow_again = time_now() + us(QUEUE_WAIT_US * 17 / 10);
+    bed.on_relax = slow_unit;
+    invalidate(&b, 0x100000, PAGE_SIZE);
+    invalidate(&a, 0x100000, PAGE_SIZE);
+    assert_int_equal(iommu_vtd.flush(), HV_OK);
+    bed.on_relax = NULL;
+    assert_true(b.failed && !a.failed && !c.failed);
+    assert_true(bed_ats_read(BED_A, 5, 0x100000, &value) && value == 0x20001);
+    stop();
+}
+
 /* Completions that nobody asked for: a device sends them as fast as it likes. */
 static void unexpected_completions_do_not_flood_the_log(void **state)
 {
@@ -529,6 +646,9 @@ int main(void)
         bed_test(cpus_share_the_queue),
         bed_test(a_silent_device_loses_itself_alone),
         bed_test(two_silent_devices),
+        bed_test(a_silent_device_without_a_name_is_found),
+        bed_test(neighbours_of_a_silent_device_are_not_blamed),
+        bed_test(who_waits_sees_what_others_found_out),
         bed_test(silent_while_blocked),
         bed_test(silent_with_a_full_ring),
         bed_test(unexpected_completions_do_not_flood_the_log),

@@ -206,7 +206,8 @@ static uint64_t reg_read(void *ctx, uint32_t offset, unsigned size)
         return bed.frozen_head;
     if (bed.frozen && offset == 0xb0)
         return bed.frozen_record;
-    return vtd_model_mmio_read(ctx, offset, size);
+    uint64_t value = vtd_model_mmio_read(ctx, offset, size);
+    return bed.anonymous && offset == 0xb0 ? value & ~0xffff00000000ull : value;
 }
 
 #define PRQ_FULL 2100u /* more requests than the driver's ring takes */
@@ -244,6 +245,8 @@ static void reg_write(void *ctx, uint32_t offset, unsigned size, uint64_t value)
 static void relax(void *ctx)
 {
     (void)ctx;
+    if (bed.on_relax)
+        bed.on_relax();
     for (unsigned i = 0; i < bed.units && !bed.dead; i++)
         vtd_model_run(bed.model[i]);
 }

@@ -36,6 +36,8 @@ struct bed {
     bool frozen;
     uint32_t frozen_fsts;
     uint64_t frozen_head, frozen_record;
+    bool anonymous;         /* the unit does not tell whose device TLB did not answer (ITESID 0) */
+    void (*on_relax)(void); /* whoever waits has waited a moment */
     rid_t flood; /* sends more page requests than fit before each order to the queue; 0: none */
     bool noncoherent; /* complain when hardware reads a line that was stored and not flushed */
     unsigned unflushed;

@@ -110,10 +110,38 @@ static bool room(const struct vtd_queue *q, unsigned n)
     return q->tail + n <= q->limit;
 }
 
-static uint64_t deadline_from_now(const struct vtd_queue *q)
+/* A wait of hardware for others is over, or nearly so. */
+struct patience {
+    uint64_t start, limit; /* ticks */
+    uint32_t rounds;
+};
+
+static void be_patient(struct patience *p, const struct vtd_queue *q)
 {
     uint64_t limit = QUEUE_WAIT_US * time_ticks_per_us();
-    return time_now() + (q->stuck ? limit / STUCK_DIVISOR : limit);
+    *p = (struct patience){
+        .start = time_now(),
+        .limit = q->stuck ? limit / STUCK_DIVISOR : limit,
+        .rounds = q->rounds,
+    };
+}
+
+/* Lock held: nothing has come of it so far. @return whether to wait on. */
+static bool wait_on(struct iommu_unit *unit, struct patience *p)
+{
+    struct vtd_queue *q = &unit->queue;
+    if (p->rounds != q->rounds) { /* who was waited for is known, on whichever CPU */
+        be_patient(p, q);
+        return true;
+    }
+    uint64_t now = time_now(), most = QUEUE_PATIENCE_US * time_ticks_per_us();
+    if (now - p->start <= p->limit)
+        return true;
+    bool last = q->stuck || p->limit >= most;
+    if (!vtd_queue_blame(unit, last) || last)
+        return false;
+    p->limit = most;
+    return true;
 }
 
 SELDOM enum hv_status vtd_queue_make_room(struct iommu_unit *unit, unsigned n)
@@ -126,15 +154,13 @@ SELDOM enum hv_status vtd_queue_make_room(struct iommu_unit *unit, unsigned n)
         vtd_queue_write_wait(q, false);
         vtd_queue_publish(unit);
     }
-    uint64_t deadline = deadline_from_now(q);
+    struct patience patience;
+    be_patient(&patience, q);
     while (!room(q, n + 1)) {
-        if (vtd_queue_errors_locked(unit))
-            deadline = deadline_from_now(q);
+        vtd_queue_errors_locked(unit);
         vtd_queue_reclaim(q);
-        if (time_now() > deadline && !room(q, n + 1)) {
-            vtd_queue_blame(unit);
+        if (!room(q, n + 1) && !wait_on(unit, &patience))
             return HV_ETIMEDOUT;
-        }
         cpu_relax();
     }
     return HV_OK;
@@ -167,7 +193,9 @@ enum hv_status vtd_queue_submit(struct iommu_unit *unit, uint64_t first, bool dr
 enum hv_status vtd_queue_wait(struct iommu_unit *unit, struct vtd_ticket ticket)
 {
     struct vtd_queue *q = &unit->queue;
-    uint64_t deadline = deadline_from_now(q), wait = ticket.first;
+    struct patience patience;
+    uint64_t wait = ticket.first;
+    be_patient(&patience, q);
     for (unsigned turn = 1;; turn++) {
         while (wait <= ticket.last && complete(q, wait))
             wait++;
@@ -176,16 +204,15 @@ enum hv_status vtd_queue_wait(struct iommu_unit *unit, struct vtd_ticket ticket)
         cpu_relax();
         if (turn % SPINS)
             continue;
-        if (reg_read32(unit->regs, VTD_FSTS) & FSTS_QUEUE) {
-            if (vtd_queue_errors(unit))
-                deadline = deadline_from_now(q);
-        }
-        if (time_now() > deadline && !complete(q, wait)) {
-            lock_take(&q->lock);
-            vtd_queue_blame(unit);
-            lock_drop(&q->lock);
+        if (reg_read32(unit->regs, VTD_FSTS) & FSTS_QUEUE)
+            vtd_queue_errors(unit);
+        if (time_now() - patience.start <= patience.limit)
+            continue;
+        lock_take(&q->lock);
+        bool on = complete(q, wait) || wait_on(unit, &patience);
+        lock_drop(&q->lock);
+        if (!on)
             return HV_ETIMEDOUT;
-        }
     }
     return q->lost >= ticket.first && q->lost <= ticket.last ? HV_EIO : HV_OK;
 }

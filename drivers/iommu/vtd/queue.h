@@ -14,12 +14,16 @@
 #include "hv/lock.h"
 #include "hv/types.h"
 
-#define QUEUE_ORDER   4u /* 16 pages: 2048 descriptors; of 128 bits: half of it */
-#define QUEUE_ENTRIES (128u << QUEUE_ORDER)
-#define QUEUE_WAITS   256u
-#define QUEUE_WAIT_US                                                                              \
-    1000000u /* for one wait; device TLBs answer within it or lose their device                    \
-              */
+#define QUEUE_ORDER       4u /* 16 pages: 2048 descriptors; of 128 bits: half of it */
+#define QUEUE_ENTRIES     (128u << QUEUE_ORDER)
+#define QUEUE_WAITS       256u
+/* For one wait. If it waits for device TLBs, the one device that can be meant is cut off then; for
+ * as long again twice, hardware has time to say itself who does not answer, and nobody else pays.
+ */
+#define QUEUE_WAIT_US     1000000u
+#define QUEUE_PATIENCE_US 3000000u
+#define QUEUE_SUSPECTS    8u
+#define QUEUE_PROBES      8u /* rounds of questions; each ends with a device that is cut off */
 
 /* The upper half of every descriptor the driver uses is zero. */
 struct vtd_desc {
@@ -40,6 +44,11 @@ struct vtd_queue {
     _Atomic uint64_t oldest;   /* first wait not known to be complete */
     uint64_t end[QUEUE_WAITS]; /* by wait: `done` once it and all older ones are complete */
     _Atomic uint64_t lost;     /* last wait that covers a descriptor hardware refused (IQE) */
+    /* Hardware that gave up on a device without a name: who is asked, alone, before all else. */
+    rid_t suspect[QUEUE_SUSPECTS];
+    unsigned suspects, probes; /* probes: rounds since the last device was cut off */
+    uint32_t question;         /* what the status words behind the waits' have once answered */
+    _Atomic uint32_t rounds;   /* hardware gave up on something, and goes on */
     struct vtd_desc *scratch;  /* QUEUE_ENTRIES of them, for what a failed device TLB has lost */
     _Atomic bool stuck;        /* hardware failed to finish in time; no long waits until it does */
 };
@@ -70,7 +79,8 @@ enum hv_status vtd_queue_wait(struct iommu_unit *unit, struct vtd_ticket ticket)
 enum hv_status vtd_queue_execute(struct iommu_unit *unit, const struct vtd_desc *desc, unsigned n,
                                  bool drain);
 
-/* Handle what FSTS tells of the queue. Takes the lock. @return whether waiting on may now help. */
+/* Handle what FSTS tells of the queue. Takes the lock. @return whether there was something that
+ * hardware stood still for. */
 bool vtd_queue_errors(struct iommu_unit *unit);
 
 #endif

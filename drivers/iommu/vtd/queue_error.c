@@ -4,9 +4,12 @@
  *
  * ITE: a device TLB did not answer. Hardware has thrown away every wait it had fetched, guarantees
  * nothing of what lies behind the oldest device-TLB descriptor, and stands still at its head. The
- * device is cut off. Everything fetched and not known to be complete is put in again at the head,
- * before all that is still to be fetched: so every wait covers what it covered, and order is kept.
- * IQE: a descriptor of ours is wrong. It is replaced by one that does nothing, and its owner told.
+ * device is cut off. Hardware that does not name it (ITESID 0) makes us ask: each device that it
+ * can be gets one invalidation and a fenced wait of its own, one after the other, before all else;
+ * the first one that is not answered is the one. Everything fetched and not known to be complete is
+ * put in again at the head, before all that is still to be fetched: so every wait covers what it
+ * covered, and order is kept. IQE: a descriptor of ours is wrong. It is replaced by one that does
+ * nothing, and its owner told.
  */
 #include "drivers/iommu/vtd/queue_error.h"
 
@@ -112,8 +115,80 @@ static void renumber(struct vtd_queue *q, uint64_t head)
     vtd_queue_reclaim(q);
 }
 
-/* @return whether a device was cut off: each is at most once, so this ends. */
-static bool device_timeout(struct iommu_unit *unit, uint64_t record)
+/* Status words of questions lie behind those of the waits: nobody else takes them for waits. */
+static volatile uint32_t *answer_to(const struct vtd_queue *q, unsigned suspect)
+{
+    return &q->status[QUEUE_WAITS + suspect];
+}
+
+/* Whose device TLBs were asked in [from, to), each once, without what is cut off. */
+static unsigned suspects_of(struct iommu_unit *unit, uint64_t from, uint64_t to,
+                            rid_t out[QUEUE_SUSPECTS])
+{
+    unsigned n = 0;
+    rid_t rid;
+    for (uint64_t p = from; p != to; p++) {
+        if (!vtd_desc_is_dtlb(read_desc(&unit->queue, p), &rid))
+            continue;
+        const struct vtd_device *v = vtd_unit_device(unit, rid);
+        unsigned i = 0;
+        while (i < n && out[i] != rid)
+            i++;
+        if (i == n && n < QUEUE_SUSPECTS && (!v || !v->failed))
+            out[n++] = rid;
+    }
+    return n;
+}
+
+/* Who did not answer, if that is known; 0: it has to be found out. */
+static rid_t culprit(struct iommu_unit *unit, uint64_t from, uint64_t head)
+{
+    struct vtd_queue *q = &unit->queue;
+    for (unsigned i = 0; i < q->suspects; i++)
+        if (*answer_to(q, i) != q->question)
+            return q->suspect[i];
+    q->suspects = suspects_of(unit, from, head, q->suspect);
+    if (q->suspects == 1 || (q->suspects && q->probes == QUEUE_PROBES))
+        return q->suspect[0]; /* the oldest one pending */
+    return 0;
+}
+
+/* A question to each suspect. @return how many descriptors. */
+static unsigned ask(struct iommu_unit *unit, struct vtd_desc *out)
+{
+    struct vtd_queue *q = &unit->queue;
+    unsigned n = 0;
+    q->question++;
+    q->probes++;
+    for (unsigned i = 0; i < q->suspects; i++) {
+        const struct vtd_device *v = vtd_unit_device(unit, q->suspect[i]);
+        out[n++] = vtd_desc_dtlb_all(q->suspect[i], v ? v->key : 0);
+        out[n++] = (struct vtd_desc){
+            .q0 = (uint64_t)q->question << 32 | VTD_WAIT_FN | VTD_WAIT_SW | VTD_TYPE_WAIT,
+            .q1 = q->status_pa + 4 * (QUEUE_WAITS + i),
+        };
+    }
+    return n;
+}
+
+static bool is_question(const struct vtd_queue *q, struct vtd_desc d)
+{
+    return (d.q0 & VTD_TYPE_MASK) == VTD_TYPE_WAIT && d.q0 & VTD_WAIT_SW && !is_ours(q, d);
+}
+
+/* What is left of questions in [from, to) is not asked again. */
+static void forget_questions(struct vtd_queue *q, uint64_t from, uint64_t to)
+{
+    for (uint64_t p = from; p != to; p++) {
+        if (!is_question(q, read_desc(q, p)))
+            continue;
+        vtd_queue_write(q, p, vtd_desc_fence);
+        if (p != from)
+            vtd_queue_write(q, p - 1, vtd_desc_fence);
+    }
+}
+
+static void device_timeout(struct iommu_unit *unit, uint64_t record)
 {
     struct vtd_queue *q = &unit->queue;
     struct vtd_desc *again = q->scratch;
@@ -121,26 +196,34 @@ static bool device_timeout(struct iommu_unit *unit, uint64_t record)
     uint64_t head = head_position(unit);
     vtd_queue_reclaim(q);
     uint64_t from = q->done < head ? q->done : head;
-    if (!rid) { /* old hardware does not tell: the oldest one pending */
-        for (uint64_t p = from; p < head; p++)
-            if (vtd_desc_is_dtlb(read_desc(q, p), &rid))
-                break;
+    if (!rid)
+        rid = culprit(unit, from, head);
+    unsigned n = 0, first;
+    bool name = rid || !q->suspects;
+    if (name) {
+        log_error("vtd", "%s: device %02x:%02x.%x: TLB invalidation not answered", unit->name,
+                  rid >> 8, rid >> 3 & 31, rid & 7);
+        n = cut(unit, rid, HV_EIO, again);
+        q->suspects = q->probes = 0;
     }
-    log_error("vtd", "%s: device %02x:%02x.%x: TLB invalidation not answered", unit->name, rid >> 8,
-              rid >> 3 & 31, rid & 7);
-    unsigned n = cut(unit, rid, HV_EIO, again), flush = n;
-    forget_device(q, head, rid);
-    n += collect_lost(q, from, head, rid, again + n);
+    forget_questions(q, from, q->tail);
+    if (name)
+        forget_device(q, head, rid);
+    else
+        n = ask(unit, again);
+    first = n;
+    n += collect_lost(q, from, head, name ? rid : 0, again + n);
     if (q->tail + n - head >= QUEUE_ENTRIES) { /* very many at once: the reserve is used up */
         log_error("vtd", "%s: no room to flush device %04x", unit->name, rid);
-        again += flush;
-        n -= flush;
+        again += first;
+        n -= first;
+        q->suspects = first = 0;
     }
     insert(q, head, again, n);
     renumber(q, head);
+    q->rounds += first != 0; /* each device once, each question a few times: this ends */
     reg_write32(unit->regs, VTD_FSTS, FSTS_ITE);
     vtd_queue_publish(unit);
-    return flush;
 }
 
 static void bad_descriptor(struct iommu_unit *unit, uint64_t record)
@@ -164,11 +247,11 @@ static void bad_descriptor(struct iommu_unit *unit, uint64_t record)
     reg_write32(unit->regs, VTD_FSTS, FSTS_IQE);
 }
 
-bool vtd_queue_errors_locked(struct iommu_unit *unit)
+void vtd_queue_errors_locked(struct iommu_unit *unit)
 {
     uint32_t fsts = reg_read32(unit->regs, VTD_FSTS) & FSTS_QUEUE;
     if (!fsts)
-        return false;
+        return;
     uint64_t record = reg_read64(unit->regs, VTD_IQERCD);
     if (fsts & FSTS_ICE) { /* a device can send as many as it likes, and we hold the queue's lock */
         static struct log_limit limit;
@@ -179,42 +262,58 @@ bool vtd_queue_errors_locked(struct iommu_unit *unit)
     }
     if (fsts & FSTS_IQE)
         bad_descriptor(unit, record);
-    return fsts & FSTS_ITE && device_timeout(unit, record);
+    if (fsts & FSTS_ITE)
+        device_timeout(unit, record);
 }
 
 bool vtd_queue_errors(struct iommu_unit *unit)
 {
     lock_take(&unit->queue.lock);
-    bool progress = vtd_queue_errors_locked(unit);
+    uint32_t rounds = unit->queue.rounds;
+    vtd_queue_errors_locked(unit);
+    bool stood = rounds != unit->queue.rounds;
     lock_drop(&unit->queue.lock);
-    return progress;
+    return stood;
 }
 
-void vtd_queue_blame(struct iommu_unit *unit)
+static void give_up(struct iommu_unit *unit)
 {
     struct vtd_queue *q = &unit->queue;
-    uint64_t oldest = q->oldest;
     if (!q->stuck)
         log_error("vtd", "%s: queue stuck: wait %lu of %lu, IQH %lx IQT %lx FSTS %x", unit->name,
-                  (unsigned long)oldest, (unsigned long)q->next - 1,
+                  (unsigned long)q->oldest, (unsigned long)q->next - 1,
                   (unsigned long)reg_read64(unit->regs, VTD_IQH),
                   (unsigned long)reg_read64(unit->regs, VTD_IQT), reg_read32(unit->regs, VTD_FSTS));
     q->stuck = true;
-    if (oldest == q->next)
-        return;
-    rid_t rid;
+}
+
+bool vtd_queue_blame(struct iommu_unit *unit, bool last)
+{
+    struct vtd_queue *q = &unit->queue;
+    rid_t suspect[QUEUE_SUSPECTS], rid;
     unsigned cuts = 0;
-    for (uint64_t p = q->done, end = q->end[oldest % QUEUE_WAITS]; p < end; p++) {
+    bool any = false;
+    vtd_queue_reclaim(q);
+    uint64_t end = q->oldest != q->next ? q->end[q->oldest % QUEUE_WAITS] : q->done;
+    for (uint64_t p = q->done; p < end; p++)
+        any |= vtd_desc_is_dtlb(read_desc(q, p), &rid);
+    if (last || !any)
+        give_up(unit);
+    if (!any)
+        return false;
+    unsigned n = suspects_of(unit, q->done, end, suspect);
+    for (unsigned i = 0; i < n && (last || n == 1); i++) {
         struct vtd_desc desc[VTD_INVAL_MAX];
-        if (!vtd_desc_is_dtlb(read_desc(q, p), &rid) || !vtd_queue_reserve(q))
+        if (!vtd_queue_reserve(q))
             continue;
-        unsigned n = cut(unit, rid, HV_ETIMEDOUT, desc);
-        for (unsigned i = 0; i < n; i++)
-            vtd_queue_write(q, q->tail++, desc[i]);
-        cuts += n;
+        unsigned m = cut(unit, suspect[i], HV_ETIMEDOUT, desc);
+        for (unsigned k = 0; k < m; k++)
+            vtd_queue_write(q, q->tail++, desc[k]);
+        cuts += m;
     }
     if (cuts) {
         vtd_queue_write_wait(q, false);
         vtd_queue_publish(unit);
     }
+    return true;
 }

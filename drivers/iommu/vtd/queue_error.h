@@ -9,11 +9,11 @@
 #include "drivers/iommu/vtd/desc.h"
 #include "drivers/iommu/vtd/queue.h"
 
-/* Look at FSTS and handle IQE, ITE, ICE. @return whether a device that held things up was cut off.
- */
-bool vtd_queue_errors_locked(struct iommu_unit *unit);
-/* Time is up: log what hardware says and cut off the devices that the oldest wait waits for. */
-void vtd_queue_blame(struct iommu_unit *unit);
+/* Look at FSTS and handle IQE, ITE, ICE. */
+void vtd_queue_errors_locked(struct iommu_unit *unit);
+/* Time is up: cut off the device that the oldest wait waits for, if it can be but one; @last: all
+ * that it can be, and log what hardware says. @return whether it waits for device TLBs. */
+bool vtd_queue_blame(struct iommu_unit *unit, bool last);
 
 void vtd_queue_reclaim(struct vtd_queue *q);
 void vtd_queue_write(struct vtd_queue *q, uint64_t position, struct vtd_desc desc);
