@@ -274,8 +274,8 @@ static void tell(struct ref *ref)
         ref->device[d] = (struct ref_device){
             .depths = k->depths,
             .width = kind == RIG_FIRST_STAGE ? 47 : k->width, /* the lower half */
-            .nested = kind < RIG_SECOND_STAGE,
-            .shadow = kind == RIG_SECOND_STAGE || kind == RIG_FIRST_STAGE,
+            .nested = kind < RIG_SECOND_STAGE && k->coherent,
+            .shadow = kind < RIG_LEGACY && (kind >= RIG_SECOND_STAGE || !k->coherent),
             .writable_is_readable = kind == RIG_FIRST_STAGE,
             .pasid_bits = kind == RIG_LEGACY ? 0 : pasid_bits_of(d),
             .pri = kind != RIG_LEGACY && d % 2 == 0,
@@ -420,7 +420,7 @@ void rig_first_stage(unsigned root, uint64_t va, uint64_t entry)
         uint64_t *link = (uint64_t *)at(table) + (va >> (PAGE_SHIFT + 9 * level) & 511);
         if (!*link) {
             assert_true(rig.next_table < RIG_COMMANDS);
-            *link = rig.next_table | 0x27; /* accessed: a unit that does not snoop sets nothing */
+            *link = rig.next_table | 7;
             rig.next_table += PAGE_SIZE;
         }
         table = *link & ~PAGE_MASK;

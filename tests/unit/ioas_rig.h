@@ -20,7 +20,8 @@
 #define RIG_EVENTS   0x210000ull
 #define RIG_RESERVED 0x600000ull /* 1 MiB, of device 1 */
 
-/* Kinds of units. The first four nest, and differ in what their second stages can be. */
+/* Kinds of units. The first three nest, and differ in what their second stages can be. The fourth
+ * could, but does not snoop. */
 enum { RIG_SECOND_STAGE = 4, RIG_FIRST_STAGE = 5, RIG_LEGACY = 6, RIG_KINDS = 7 };
 
 struct rig_response {

@@ -694,8 +694,7 @@ static bool set_page(const struct step *s)
     uint64_t va = s->iova & ~PAGE_MASK;
     struct ref_root *root = &ref.root[s->root];
     struct ref_page *p = ref_page(&ref, s->root, va);
-    struct ref_page is = { va, s->second, s->flags == 2, s->flags != 3,
-                           s->levels || rig.kind[1] == 3 || rig.kind[3] == 3 };
+    struct ref_page is = { va, s->second, s->flags == 2, s->flags != 3, s->levels };
     bool there = p;
 
     if (there)
