@@ -186,6 +186,7 @@ struct samples {
 
 static void add(struct samples *to, unsigned i, uint64_t ours, uint64_t plain, unsigned places)
 {
+    hv_assert(places > 0);
     to->percent[i] = plain ? (ours * 100 + plain / 2) / plain : 0;
     to->ps[i] = ours * 1000 / places;
 }
