@@ -13,24 +13,33 @@ static uint32_t height(const struct interval *n)
     return n ? n->height : 0;
 }
 
-static uint64_t gap(const struct interval *n)
-{
-    return n ? n->gap : 0;
-}
-
 static uint64_t bytes_of(const struct interval *n)
 {
     return n->last - n->first + 1;
 }
 
+/* What a node has to know of the tree at one of its links. */
+struct side {
+    uint32_t height;
+    uint64_t gap;
+};
+
+static struct side side(const struct interval *n)
+{
+    return n ? (struct side){ n->height, n->gap } : (struct side){ 0, 0 };
+}
+
+static void set(struct interval *n, struct side l, struct side r)
+{
+    uint64_t most = l.gap > n->before ? l.gap : n->before;
+
+    n->gap = r.gap > most ? r.gap : most;
+    n->height = (l.height > r.height ? l.height : r.height) + 1;
+}
+
 static void update(struct interval *n)
 {
-    const uint32_t l = height(n->left), r = height(n->right);
-    uint64_t most = n->before;
-
-    most = gap(n->left) > most ? gap(n->left) : most;
-    n->gap = gap(n->right) > most ? gap(n->right) : most;
-    n->height = (l > r ? l : r) + 1;
+    set(n, side(n->left), side(n->right));
 }
 
 static struct interval *rotate_right(struct interval *n)
@@ -78,12 +87,13 @@ static bool rebalance(struct interval **link)
 static bool mend(struct interval **link)
 {
     struct interval *n = *link;
-    const uint32_t l = height(n->left), r = height(n->right), was = n->height;
+    const struct side l = side(n->left), r = side(n->right);
+    const uint32_t was = n->height;
     const uint64_t gap_was = n->gap;
 
-    if (l > r + 1 || r > l + 1)
+    if (l.height - r.height + 1 > 2) /* they differ by two */
         return rebalance(link);
-    update(n);
+    set(n, l, r);
     return n->height != was || n->gap != gap_was;
 }
 
@@ -100,26 +110,24 @@ bool interval_slot(struct interval_set *set, uint64_t first, uint64_t last,
                    struct interval_slot *slot)
 {
     struct interval **link = &set->root, *above = NULL, *below = NULL;
-    unsigned depth = 0, to = INTERVAL_DEPTH;
+    struct interval ***way = slot->way, ***to = slot->way + INTERVAL_DEPTH;
 
-    while (*link) {
-        struct interval *n = *link;
-        slot->way[depth] = link;
+    for (struct interval *n; (n = *link) != NULL; way++) {
+        *way = link;
         if (first < n->first) {
             above = n;
-            to = depth;
+            to = way;
             link = &n->left;
         } else {
             below = n;
             link = &n->right;
         }
-        depth++;
     }
     slot->link = link;
     slot->above = above;
     slot->below = below;
-    slot->depth = depth;
-    slot->to = to;
+    slot->depth = (unsigned)(way - slot->way);
+    slot->to = (unsigned)(to - slot->way);
     return !(below && below->last >= first) && !(above && above->first <= last);
 }
 

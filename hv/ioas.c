@@ -139,10 +139,8 @@ static void take_next(struct ioas *ioas, uint32_t listed)
 
 /* When a device goes the list is left as it is: it mostly comes back, and then the list is right.
  */
-void ioas_refresh(struct ioas *ioas)
+void ioas_relist(struct ioas *ioas)
 {
-    if (ioas->listed == ioas->now)
-        return;
     /* Without room for the new list the old one, which is narrower, does as well. */
     if (make_next(ioas, NULL))
         take_next(ioas, ioas->now);

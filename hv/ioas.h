@@ -39,7 +39,12 @@ struct ioas {
 /* NULL: no such one in this VM. Lock: the VM's. */
 struct ioas *ioas_find(const struct vm *vm, uint64_t handle);
 /* Bring iova.allowed up to date: before it is asked. */
-void ioas_refresh(struct ioas *ioas);
+SELDOM void ioas_relist(struct ioas *ioas);
+static inline void ioas_refresh(struct ioas *ioas)
+{
+    if (ioas->listed != ioas->now)
+        ioas_relist(ioas);
+}
 /* The end of the addresses it wants to have: of the list, else of the aperture. */
 uint64_t ioas_end_wanted(const struct ioas *ioas);
 

@@ -204,6 +204,7 @@ enum hv_status ioas_table_get(struct ioas *ioas, struct iommu_unit *hw, struct i
     if (status != HV_OK)
         goto fail_unit;
     u->table = table;
+    u->caching_mode = iommu->caps(hw)->caching_mode;
     u->next = ioas->units;
     ioas->units = u;
     table->units++;
@@ -301,16 +302,6 @@ static void unmap_one(const struct ioas *ioas, struct ioas_table *table, struct 
     }
 }
 
-/* Nobody walks a table that is still being built: if it is too shallow now, it goes. */
-static void drop_shallow(struct ioas *ioas, uint64_t last)
-{
-    for (struct ioas_table *t = ioas->tables, *next; t; t = next) {
-        next = t->next;
-        if (!t->units && reach(t->pt.levels) < last)
-            table_free(ioas, t);
-    }
-}
-
 static void undo_map(struct ioas *ioas, const struct ioas_table *failed, struct iova_range range)
 {
     for (struct ioas_table *t = ioas->tables; t != failed; t = t->next) {
@@ -326,11 +317,14 @@ static void undo_map(struct ioas *ioas, const struct ioas_table *failed, struct 
 enum hv_status ioas_table_map(struct ioas *ioas, struct iova_range range, uint64_t gpa,
                               uint32_t kind)
 {
-    drop_shallow(ioas, range.last);
-    if (kind & IOVA_DEMAND)
-        return HV_OK;
-    for (struct ioas_table *t = ioas->tables; t; t = t->next) {
-        if (!in_table(t, range))
+    for (struct ioas_table *t = ioas->tables, *next; t; t = next) {
+        next = t->next;
+        /* Nobody walks a table that is still being built: if it is too shallow now, it goes. */
+        if (!t->units && reach(t->pt.levels) < range.last) {
+            table_free(ioas, t);
+            continue;
+        }
+        if (kind & IOVA_DEMAND || !in_table(t, range))
             continue;
         enum hv_status status = map_one(ioas, t, range, gpa, kind);
         if (status != HV_OK) {
@@ -340,8 +334,10 @@ enum hv_status ioas_table_map(struct ioas *ioas, struct iova_range range, uint64
         if (t->built <= range.last)
             t->built = range.last + 1;
     }
+    if (kind & IOVA_DEMAND)
+        return HV_OK;
     for (struct ioas_unit *u = ioas->units; u; u = u->next) {
-        if (iommu->caps(u->hw.unit)->caching_mode)
+        if (u->caching_mode)
             (void)iommu->stage2_changed(&u->hw, GPADDR(range.first), range.last - range.first + 1);
     }
     return HV_OK;

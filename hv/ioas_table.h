@@ -27,6 +27,7 @@ struct ioas_unit {
     struct ioas_unit *next;
     uint32_t users; /* (device, PASID)s */
     bool kept;      /* stays without users */
+    bool caching_mode;
 };
 static_assert(sizeof(struct ioas_unit) <= SLAB_OBJECT);
 

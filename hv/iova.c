@@ -165,48 +165,50 @@ enum hv_status iova_find(const struct iova *iova, uint64_t hint, uint64_t bytes,
 /* --- Mapping -------------------------------------------------------------------------------------
  */
 
-enum hv_status iova_prepare_add(struct iova *iova, struct iova_range range, struct iova_change *c)
+/* Something is in the way; reservations may be. */
+SELDOM static enum hv_status prepare_over(struct iova *iova, struct iova_change *c)
 {
-    unsigned nodes = 1;
+    const struct iova_range range = c->range;
+    unsigned segments = 0, nodes = 1;
+    struct interval *n = segment_in(iova, range.first, range.last);
 
-    c->range = range;
-    c->mapped = 0;
-    c->more = false;
-    c->spare = NULL;
-    c->clear = interval_slot(&iova->set, range.first, range.last, &c->slot);
-    if (!c->clear) {
-        struct interval *n = segment_in(iova, range.first, range.last);
-        if (mapped_in(iova, range.first, range.last))
-            return HV_EEXIST;
-        unsigned segments = 0;
-        for (uint64_t at = range.first; n; n = segment_in(iova, at, range.last)) {
-            nodes += (n->first > at) + (n->first < range.first) + (n->last > range.last);
-            if (n->last >= range.last)
-                break;
-            at = n->last + 1;
-            if (++segments == IOVA_SEGMENTS_MAX) {
-                c->more = true;
-                c->range.last = n->last;
-                break;
-            }
+    if (mapped_in(iova, range.first, range.last))
+        return HV_EEXIST;
+    for (uint64_t at = range.first; n; n = segment_in(iova, at, range.last)) {
+        nodes += (n->first > at) + (n->first < range.first) + (n->last > range.last);
+        if (n->last >= range.last)
+            break;
+        at = n->last + 1;
+        if (++segments == IOVA_SEGMENTS_MAX) {
+            c->more = true;
+            c->range.last = n->last;
+            break;
         }
     }
     return spare_fill(iova, c, nodes);
 }
 
-void iova_add(struct iova *iova, struct iova_change *c, uint64_t gpa, uint32_t kind)
+enum hv_status iova_prepare_add(struct iova *iova, struct iova_range range, struct iova_change *c)
+{
+    c->range = range;
+    c->mapped = 0;
+    c->more = false;
+    c->spare = NULL;
+    c->clear = interval_slot(&iova->set, range.first, range.last, &c->slot);
+    if (!c->clear)
+        return prepare_over(iova, c);
+    void *object;
+    enum hv_status status = slab_alloc(iova->segments, &object);
+    if (status == HV_OK)
+        c->spare = object; /* zeroed: the only one */
+    return status;
+}
+
+/* Over reservations, in pieces. */
+SELDOM static void add_over(struct iova *iova, struct iova_change *c, uint64_t gpa, uint32_t kind)
 {
     const uint64_t first = c->range.first, last = c->range.last;
 
-    if (c->clear) {
-        struct interval *n = spare_pop(c);
-        n->first = first;
-        n->last = last;
-        n->value = gpa;
-        n->flags = kind | IOVA_MAPPED | IOVA_BEGIN | IOVA_END;
-        interval_put(&iova->set, &c->slot, n);
-        return;
-    }
     for (uint64_t at = first;;) {
         uint32_t flags = kind | IOVA_MAPPED | (at == first ? IOVA_BEGIN : 0);
         struct interval *n = segment_in(iova, at, last);
@@ -230,6 +232,20 @@ void iova_add(struct iova *iova, struct iova_change *c, uint64_t gpa, uint32_t k
         at = end + 1;
     }
     iova_forget(iova, c);
+}
+
+void iova_add(struct iova *iova, struct iova_change *c, uint64_t gpa, uint32_t kind)
+{
+    if (!c->clear) {
+        add_over(iova, c, gpa, kind);
+        return;
+    }
+    struct interval *n = spare_pop(c);
+    n->first = c->range.first;
+    n->last = c->range.last;
+    n->value = gpa;
+    n->flags = kind | IOVA_MAPPED | IOVA_BEGIN | IOVA_END;
+    interval_put(&iova->set, &c->slot, n);
 }
 
 /* --- Unmapping -----------------------------------------------------------------------------------

@@ -441,8 +441,14 @@ enum hv_status pt_map(struct pt *pt, ptaddr_t in, paddr_t out, uint64_t size, un
 
     if (same_leaf_table(in.v, end)) {
         const struct place at = find(pt, in.v, NULL);
-        if (at.level == 1)
+        if (at.level == 1 && size != PAGE_SIZE)
             return map_leaves(pt, at.entry, (unsigned)(size >> PAGE_SHIFT), out.v | bits);
+        if (at.level == 1 && present(pt, *at.entry))
+            return HV_EEXIST;
+        if (at.level == 1) {
+            store(pt, at.entry, out.v | bits);
+            return HV_OK;
+        }
     }
     return map_any(pt, in.v, end, out.v, bits);
 }

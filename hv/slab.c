@@ -29,23 +29,31 @@ static void list_remove(struct slab_page *page)
     page->link = NULL;
 }
 
+/* A page more. */
+SELDOM static enum hv_status grow(struct slab *slab)
+{
+    void *memory;
+    enum hv_status status = pages_alloc(slab->quota, 0, &memory);
+
+    if (status != HV_OK)
+        return status;
+    struct slab_page *page = memory;
+    for (size_t at = PAGE_SIZE - SLAB_OBJECT; at >= SLAB_OBJECT; at -= SLAB_OBJECT) {
+        void **object = (void **)((uint8_t *)memory + at);
+        *object = page->free;
+        page->free = object;
+    }
+    list_add(slab, page);
+    return HV_OK;
+}
+
 enum hv_status slab_alloc(struct slab *slab, void **out)
 {
-    struct slab_page *page = slab->partial;
+    enum hv_status status = slab->partial ? HV_OK : grow(slab);
 
-    if (!page) {
-        void *memory;
-        enum hv_status status = pages_alloc(slab->quota, 0, &memory);
-        if (status != HV_OK)
-            return status;
-        page = memory;
-        for (size_t at = PAGE_SIZE - SLAB_OBJECT; at >= SLAB_OBJECT; at -= SLAB_OBJECT) {
-            void **object = (void **)((uint8_t *)memory + at);
-            *object = page->free;
-            page->free = object;
-        }
-        list_add(slab, page);
-    }
+    if (status != HV_OK)
+        return status;
+    struct slab_page *page = slab->partial;
     void **object = page->free;
     page->free = *object;
     page->used++;
