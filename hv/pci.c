@@ -56,6 +56,44 @@ void pci_each(void (*fn)(void *ctx, rid_t rid), void *ctx)
     }
 }
 
+enum {
+    EXT_SRIOV = 0x10,
+    SRIOV_CONTROL = 0x08, /* VF enable 0 */
+    SRIOV_NUMBER = 0x10,  /* of virtual functions */
+    SRIOV_FIRST = 0x14,   /* offset from the physical one's id */
+    SRIOV_STRIDE = 0x16,
+};
+
+struct owner {
+    rid_t rid, physical;
+};
+
+static void owns(void *ctx, rid_t rid)
+{
+    struct owner *o = ctx;
+    unsigned at = pci_extended_capability(rid, EXT_SRIOV);
+
+    if (!at || !(pci_config_read(rid, at + SRIOV_CONTROL, 2) & 1))
+        return;
+    uint32_t first = pci_config_read(rid, at + SRIOV_FIRST, 2);
+    uint32_t stride = pci_config_read(rid, at + SRIOV_STRIDE, 2);
+    uint32_t n = pci_config_read(rid, at + SRIOV_NUMBER, 2);
+    uint32_t off = (uint32_t)o->rid - rid - first;
+
+    if (o->rid < rid + first || !n)
+        return;
+    if (stride ? off % stride == 0 && off / stride < n : off == 0)
+        o->physical = rid;
+}
+
+rid_t pci_physical(rid_t rid)
+{
+    struct owner o = { rid, rid };
+
+    pci_each(owns, &o);
+    return o.physical;
+}
+
 /* The bridge that leads on towards a bus. Buses below have higher numbers, so this ends. */
 struct lead {
     unsigned bus, best; /* best: secondary number of the last bridge on the path so far */

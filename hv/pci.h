@@ -50,6 +50,8 @@ void pci_each(void (*fn)(void *ctx, rid_t rid), void *ctx);
 /* The bridges between a function and its root bus, the root port first. @return how many. */
 #define PCI_PATH_MAX 16u
 unsigned pci_path(rid_t rid, rid_t bridge[PCI_PATH_MAX]);
+/* The physical function that a virtual one belongs to (SR-IOV); of any other, itself. */
+rid_t pci_physical(rid_t rid);
 /* Offset of a capability; 0: the function has none with this id. */
 unsigned pci_capability(rid_t rid, uint8_t id);
 unsigned pci_extended_capability(rid_t rid, uint16_t id);

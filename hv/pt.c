@@ -78,6 +78,21 @@ const struct pt_format pt_format_vtd2 = {
     .levels_max = 5,
 };
 
+const struct pt_format pt_format_vtd2_snoop = {
+    .name = "vtd2-snoop",
+    .present = 1u << 0 | 1u << 1,
+    .read = 1u << 0,
+    .write = 1u << 1,
+    .leaf_base = 6u << 3 | 1u << 8 | 1u << 9 | 1u << 11, /* and SNP */
+    .table_base = 1u << 0 | 1u << 1 | 1u << 8,           /* R, W, A */
+    .large = 1u << 7,
+    .addr = 0x000ffffffffff000,
+    .uncached = 0, /* EMT 0 */
+    .memtype_mask = 7u << 3,
+    .levels_min = 3,
+    .levels_max = 5,
+};
+
 static unsigned shift_of(unsigned level)
 {
     return PAGE_SHIFT + 9 * (level - 1);

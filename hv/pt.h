@@ -26,9 +26,10 @@ struct pt_format {
     uint8_t levels_min, levels_max;
 };
 
-extern const struct pt_format pt_format_x86;  /* host paging, AMD nested paging, VT-d first stage */
-extern const struct pt_format pt_format_npt;  /* as x86, user bit on everything (APM 2 15.25.5) */
-extern const struct pt_format pt_format_ept;  /* Intel's for the CPU (SDM 3C 29.3) */
+extern const struct pt_format pt_format_x86; /* host paging, AMD nested paging, VT-d first stage */
+extern const struct pt_format pt_format_npt; /* as x86, user bit on everything (APM 2 15.25.5) */
+extern const struct pt_format pt_format_ept; /* Intel's for the CPU (SDM 3C 29.3) */
+extern const struct pt_format pt_format_vtd2_snoop; /* with SNP in each leaf */
 extern const struct pt_format pt_format_vtd2; /* VT-d second stage (9.8); EPT's R, W are the same */
 
 struct pt {

@@ -224,6 +224,30 @@ static void ports_keep_apart_only_with_acs(void **state)
     assert_false(pci_group(one).aliased);
 }
 
+static void virtual_functions_have_a_physical_one(void **state)
+{
+    static const struct {
+        rid_t rid, physical;
+    } rows[] = { { 0x0018, 0x0018 }, { 0x0117, 0x0117 }, { 0x0118, 0x0018 }, { 0x0119, 0x0119 },
+                 { 0x011a, 0x0018 }, { 0x011c, 0x0018 }, { 0x011e, 0x011e } };
+    (void)state;
+    endpoint(0, pci_rid(0, 3, 0));
+    uint8_t *cap = &function[0].config[0x100];
+    platform_put(cap, 0, 4, 0x00010010); /* SR-IOV */
+    platform_put(cap, 0x10, 2, 3);       /* functions */
+    platform_put(cap, 0x14, 2, 0x100);   /* the first: 01:03.0 */
+    platform_put(cap, 0x16, 2, 2);       /* every second id */
+    for (unsigned i = 0; i < ARRAY_SIZE(rows); i++)
+        assert_int_equal(pci_physical(rows[i].rid), rows[i].rid); /* not enabled */
+    platform_put(cap, 0x08, 2, 1);
+    for (unsigned i = 0; i < ARRAY_SIZE(rows); i++)
+        assert_int_equal(pci_physical(rows[i].rid), rows[i].physical);
+    platform_put(cap, 0x10, 2, 1);
+    platform_put(cap, 0x16, 2, 0);
+    assert_int_equal(pci_physical(0x0118), 0x0018);
+    assert_int_equal(pci_physical(0x0119), 0x0119);
+}
+
 static void functions_of_one_device(void **state)
 {
     (void)state;
@@ -331,6 +355,7 @@ int main(void)
         platform_test(bars_are_sized_with_decoding_off),
         platform_test(paths_lead_through_bridges),
         platform_test(ports_keep_apart_only_with_acs),
+        platform_test(virtual_functions_have_a_physical_one),
         platform_test(functions_of_one_device),
         platform_test(ports_and_functions_of_one_package),
         platform_test(nothing_goes_to_peers_directly),

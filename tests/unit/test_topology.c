@@ -7,7 +7,11 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "drivers/iommu/vtd/desc.h"
+#include "drivers/iommu/vtd/inval.h"
+#include "drivers/iommu/vtd/pasid.h"
 #include "hv/claims.h"
+#include "hv/ioas.h"
 #include "tests/unit/abi_vm.h"
 #include "tests/unit/vtd_bed.h"
 
@@ -16,7 +20,8 @@
 
 static struct kind {
     const char *name;
-    uint64_t without; /* of ECAP */
+    uint64_t without, with; /* of ECAP */
+    bool limits;            /* firmware has them for BED_A, and calls BED_B's device TLB sound */
 } kinds[] = {
     { "nested", 0 },
     { "second stage only", BIT(26) | BIT(47) },
@@ -24,6 +29,20 @@ static struct kind {
     { "legacy", BIT(26) | BIT(40) | BIT(43) | BIT(46) | BIT(47) | BIT(29) | BIT(49) | BIT(53) },
     { "that does not snoop", BIT(0) | BIT(48) | BIT(34) | BIT(45) },
 };
+static struct kind typed = { "with memory types", 0, BIT(25) };
+static struct kind untyped = { "without memory types", BIT(25) };
+static struct kind limited = { "with limits", .with = BIT(7) | BIT(48), .limits = true };
+static struct kind old_snooping = { "legacy, snooping",
+                                    BIT(26) | BIT(40) | BIT(43) | BIT(46) | BIT(47) | BIT(29) |
+                                        BIT(49) | BIT(53),
+                                    BIT(7) };
+static struct kind old_limited = { "legacy, snooping forbidden",
+                                   BIT(26) | BIT(40) | BIT(43) | BIT(46) | BIT(47) | BIT(29) |
+                                       BIT(49) | BIT(53),
+                                   BIT(7), true };
+static struct kind old_plain = { "legacy, not snooping", BIT(7) | BIT(26) | BIT(40) | BIT(43) |
+                                                             BIT(46) | BIT(47) | BIT(29) | BIT(49) |
+                                                             BIT(53) };
 
 static struct vm *vm, *other;
 static uint64_t rmrr; /* physical; the function is BED_A */
@@ -37,11 +56,32 @@ static void npt_make(struct vm *v)
                          HV_OK);
 }
 
-/* One more RMRR behind what bed_dmar() made: its function is @rid. */
-static size_t add_rmrr(uint8_t *table, size_t at, rid_t rid, uint64_t first, uint64_t last)
+static void seal(uint8_t *table, size_t length)
 {
     uint8_t sum = 0;
 
+    platform_put(table, 4, 4, length);
+    table[9] = 0;
+    for (size_t i = 0; i < length; i++)
+        sum = (uint8_t)(sum + table[i]);
+    table[9] = (uint8_t)-sum;
+}
+
+/* A SIDP with BED_A and BED_B. */
+static size_t add_limits(uint8_t *table, size_t at)
+{
+    static const uint8_t scopes[] = { 1, 8, 7, 0, 0, BED_A >> 8, BED_A >> 3 & 31, BED_A & 7,
+                                      1, 8, 8, 0, 0, BED_B >> 8, BED_B >> 3 & 31, BED_B & 7 };
+
+    platform_put(table, (unsigned)at, 4, 6 | 24 << 16);
+    memcpy(table + at + 8, scopes, sizeof(scopes));
+    seal(table, at + 24);
+    return at + 24;
+}
+
+/* One more RMRR behind what bed_dmar() made: its function is @rid. */
+static size_t add_rmrr(uint8_t *table, size_t at, rid_t rid, uint64_t first, uint64_t last)
+{
     platform_put(table, (unsigned)at, 4, 1 | 32 << 16);
     platform_put(table, (unsigned)at + 8, 8, first);
     platform_put(table, (unsigned)at + 16, 8, last);
@@ -49,11 +89,7 @@ static size_t add_rmrr(uint8_t *table, size_t at, rid_t rid, uint64_t first, uin
     table[at + 29] = rid >> 8;
     table[at + 30] = rid >> 3 & 31;
     table[at + 31] = rid & 7;
-    platform_put(table, 4, 4, at + 32);
-    table[9] = 0;
-    for (size_t i = 0; i < at + 32; i++)
-        sum = (uint8_t)(sum + table[i]);
-    table[9] = (uint8_t)-sum;
+    seal(table, at + 32);
     return at + 32;
 }
 
@@ -98,7 +134,7 @@ static int fresh(void **state)
 
     fake_reset();
     abi_calls = (struct abi_calls){ 0 };
-    config.ecap &= ~kind->without;
+    config.ecap = (config.ecap & ~kind->without) | kind->with;
     bed.noncoherent = !(config.ecap & BIT(0));
     bed_make(&config, 2);
     conventional_make();
@@ -107,6 +143,8 @@ static int fresh(void **state)
     size_t length = bed_dmar(table);
     length = add_rmrr(table, length, BED_A, rmrr, rmrr + RMRR_SIZE - 1);
     length = add_rmrr(table, length, BED_B, rmrr, rmrr + RMRR_SIZE - 1);
+    if (kind->limits)
+        length = add_limits(table, length);
     assert_int_equal(iommu_vtd.probe(table, length, &device_events), HV_OK);
     assert_int_equal(iommu_vtd.start(), HV_OK);
     iommu = &iommu_vtd;
@@ -497,6 +535,127 @@ static void joining_without_memory_holds_nothing(void **state)
     both_read(0x6000, 0x6001);
 }
 
+/* --- Snooping, memory types ----------------------------------------------------------------------
+ */
+
+#define ENTRY_PWSNP BIT(23) /* of the second word */
+#define ENTRY_PGSNP BIT(24)
+#define ENTRY_EMTE  BIT(26)
+#define LEAF_TYPE   (7u << 3)
+#define LEAF_SNOOP  BIT(11)
+
+static uint64_t entry_word(uint32_t device, uint32_t pasid)
+{
+    return vtd_pasid_entry(vm->device[device]->io.driver, pasid)[1];
+}
+
+/* The leaf of an address, in a table without large ones there. */
+static uint64_t leaf_of(const struct pt *pt, uint64_t address)
+{
+    const uint64_t *table = pt->root;
+
+    for (unsigned level = pt->levels; level > 1; level--)
+        table = phys_to_virt(PADDR(table[address >> (3 + 9 * level) & 511] & 0xffffffffff000));
+    return table[address >> PAGE_SHIFT & 511];
+}
+
+/* Requests that ask not to be snooped are, where the unit can: by the PASID entry. */
+static void what_firmware_forbids_is_not_used(void **state)
+{
+    (void)state;
+    claims_add_firmware(PADDR(rmrr - 0x3000), 0x10000);
+    for (unsigned i = 0; i < 2; i++) {
+        const rid_t rid = i ? BED_B : BED_A;
+        assert_int_equal(device_add(vm, &(struct boot_pci){ rid, 1, BOOT_PCI_MAP_FIRMWARE }),
+                         HV_OK);
+        assert_int_equal(attach(vm, i, HC_PASID_NONE, HC_DOMAIN_IDENTITY, 0), HV_OK);
+        assert_int_equal(attach(vm, i, 5 + i, HC_DOMAIN_NESTED, bed_root().v), HV_OK);
+        assert_int_equal(entry_word(i, 5 + i) & (ENTRY_PWSNP | ENTRY_PGSNP),
+                         ENTRY_PWSNP | ENTRY_PGSNP);
+    }
+    assert_int_equal(entry_word(0, 0) & (ENTRY_PWSNP | ENTRY_PGSNP), 0);
+    assert_int_equal(entry_word(1, 0) & (ENTRY_PWSNP | ENTRY_PGSNP), ENTRY_PWSNP | ENTRY_PGSNP);
+    assert_int_equal(attach(vm, 0, HC_PASID_NONE, HC_DOMAIN_NESTED, 0x8000), HV_ENOTSUP);
+    assert_int_equal(attach(vm, 1, HC_PASID_NONE, HC_DOMAIN_NESTED, 0x8000), HV_OK);
+    /* Its walks are not snooped: the tables are flushed. */
+    assert_true(vm->sva->second[vm->device[0]->caps->index]->table.flush);
+    assert_int_equal(info_of(0).flags & HC_DEVICE_ATS, 0);
+    assert_int_equal(info_of(1).flags & HC_DEVICE_ATS, HC_DEVICE_ATS);
+    assert_true(reaches(BED_A, rmrr));
+}
+
+/* Legacy tables say it in each leaf, in those of the VM's RAM as of an IOAS. */
+static void legacy_leaves_snoop_where_the_unit_can(void **state)
+{
+    const uint64_t snoop = *state == &old_snooping ? LEAF_SNOOP : 0;
+
+    claims_add_firmware(PADDR(rmrr - 0x3000), 0x10000);
+    assert_int_equal(device_add(vm, &(struct boot_pci){ BED_A, 1, BOOT_PCI_MAP_FIRMWARE }), HV_OK);
+    assert_int_equal(attach(vm, 0, HC_PASID_NONE, HC_DOMAIN_IDENTITY, 0), HV_OK);
+    assert_true(reaches(BED_A, rmrr) && reads(BED_A, 0x6000) == 0x6001);
+    assert_int_equal(
+        leaf_of(&vm->sva->second[vm->device[0]->caps->index]->table, rmrr) & LEAF_SNOOP, snoop);
+    uint32_t ioas = ioas_make();
+    assert_int_equal(map(ioas, 0x900000), HV_OK);
+    assert_int_equal(attach(vm, 0, HC_PASID_NONE, HC_DOMAIN_PAGING, ioas), HV_OK);
+    assert_int_equal(reads(BED_A, 0x900000), 0x4001);
+    const struct ioas_table *table = ioas_find(vm, ioas)->tables;
+    assert_int_equal(leaf_of(&table->pt, 0x900000) & LEAF_SNOOP, snoop);
+}
+
+/* What an IOAS maps uncached has another type in its leaves, and the unit is told to look at it if
+ * it can; nested, it is not. */
+static void memory_types_count_where_the_unit_has_them(void **state)
+{
+    const uint64_t looked_at = *state == &typed ? ENTRY_EMTE : 0;
+
+    assert_int_equal(device_add(vm, &(struct boot_pci){ BED_C, 1, 0 }), HV_OK);
+    uint32_t ioas = ioas_make();
+    struct hc_ioas_map in = { .flags = HC_IOAS_READ | HC_IOAS_FIXED | HC_IOAS_UNCACHED,
+                              .ioas = ioas,
+                              .iova = 0x901000,
+                              .gpa = 0x5000,
+                              .bytes = PAGE_SIZE };
+    assert_int_equal(map(ioas, 0x900000), HV_OK);
+    assert_int_equal(call_with(vm, HC_IOAS_MAP, in), HV_OK);
+    assert_int_equal(attach(vm, 0, HC_PASID_NONE, HC_DOMAIN_PAGING, ioas), HV_OK);
+    assert_int_equal(attach(vm, 0, 5, HC_DOMAIN_NESTED, bed_root().v), HV_OK);
+    assert_int_equal(reads(BED_C, 0x900000), 0x4001);
+    assert_int_equal(reads(BED_C, 0x901000), 0x5001);
+    const struct pt *pt = &ioas_find(vm, ioas)->tables->pt;
+    assert_int_equal(leaf_of(pt, 0x900000) & LEAF_TYPE, 6 << 3);
+    assert_int_equal(leaf_of(pt, 0x901000) & LEAF_TYPE, 0);
+    assert_int_equal(entry_word(0, 0) & ENTRY_EMTE, looked_at);
+    assert_int_equal(entry_word(0, 5) & ENTRY_EMTE, 0);
+}
+
+/* Orders to the device TLB of a virtual function name the physical one (6.5.2.5). */
+static void orders_to_a_virtual_function_name_the_physical_one(void **state)
+{
+    static struct platform_pci physical;
+    struct vtd_desc desc[VTD_INVAL_MAX];
+
+    (void)state;
+    platform_pci_endpoint(&physical, 0x002a, 1, 1, 0, 0);
+    platform_put(physical.config, 0x100, 4, 0x00010010);
+    platform_put(physical.config, 0x108, 2, 1);
+    platform_put(physical.config, 0x110, 2, 1);
+    platform_put(physical.config, 0x114, 2, BED_C - 0x002a);
+    platform_add_pci(&physical);
+    static struct platform_pci before; /* function 0 makes it a device of many */
+    platform_pci_endpoint(&before, 0x0028, 1, 1, 0, 0);
+    before.config[0x0e] = 0x80;
+    platform_add_pci(&before);
+    assert_int_equal(device_add(vm, &(struct boot_pci){ BED_C, 1, 0 }), HV_OK);
+    struct vtd_device *v = vm->device[0]->io.driver;
+    for (uint32_t pasid = 0; pasid < 2; pasid++) {
+        struct vtd_inval_args args = { .unit = v->unit, .device = v, .pasid = pasid };
+        assert_int_equal(vtd_inval_list(VTD_DEVICE_TLB_ALL, &args, desc), 1);
+        assert_int_equal((desc[0].q0 >> 12 & 15) | desc[0].q0 >> 52 << 4, 0x002a);
+        assert_int_equal(desc[0].q0 >> (pasid ? 16 : 32) & 0xffff, BED_C);
+    }
+}
+
 int main(void)
 {
     static const struct {
@@ -517,7 +676,17 @@ int main(void)
         row(a_function_that_leaves_takes_its_own_id_along, true),
         row(joining_without_memory_holds_nothing, true),
     };
-    struct CMUnitTest tests[ARRAY_SIZE(rows) * ARRAY_SIZE(kinds)];
+    static const struct CMUnitTest others[] = {
+#define one(f, kind) { #f, f, fresh, check, &kind }
+        one(what_firmware_forbids_is_not_used, limited),
+        one(legacy_leaves_snoop_where_the_unit_can, old_snooping),
+        one(legacy_leaves_snoop_where_the_unit_can, old_plain),
+        one(legacy_leaves_snoop_where_the_unit_can, old_limited),
+        one(memory_types_count_where_the_unit_has_them, typed),
+        one(memory_types_count_where_the_unit_has_them, untyped),
+        one(orders_to_a_virtual_function_name_the_physical_one, kinds[0]),
+    };
+    struct CMUnitTest tests[ARRAY_SIZE(rows) * ARRAY_SIZE(kinds) + ARRAY_SIZE(others)];
     char names[ARRAY_SIZE(tests)][128];
     size_t n = 0;
 
@@ -527,5 +696,7 @@ int main(void)
             tests[n] = (struct CMUnitTest){ names[n], rows[i].f, fresh, check, &kinds[k] };
         }
     }
+    memcpy(&tests[n], others, sizeof(others));
+    n += ARRAY_SIZE(others);
     return _cmocka_run_group_tests("topology", tests, n, platform_setup, NULL);
 }

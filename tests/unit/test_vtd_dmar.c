@@ -113,7 +113,7 @@ static void other_structures_are_skipped(void **state)
 {
     (void)state;
     begin();
-    static const uint16_t types[] = { 1, 4, 6, 999 };
+    static const uint16_t types[] = { 1, 4, 7, 999 };
     unit(0xfed90000, 1, 0);
     for (unsigned i = 0; i < ARRAY_SIZE(types); i++) {
         platform_put(table, (unsigned)length, 2, types[i]);
@@ -206,6 +206,40 @@ static void ats_only_where_firmware_allows_it(void **state)
     assert_int_equal(parse(), HV_EINVAL);
 }
 
+/* SIDP: what a function must not be given, and whose device TLB is sound. It stands for SATC, too.
+ */
+static void properties_of_functions(void **state)
+{
+    const char *why = NULL;
+    (void)state;
+    bridges();
+    begin();
+    unit(0xfed90000, 1, 0);
+    scope(structure(5, 8), 1, 0, 1, (const uint8_t[]){ 4, 0 }); /* SATC: 00:04.0 */
+    size_t at = structure(6, 8);
+    scope(at, 1, 0, 1, (const uint8_t[]){ 3, 0 });
+    table[at + 8 + 2] = 0x1f;
+    scope(at, 2, 0, 1, (const uint8_t[]){ 2, 0 }); /* a bridge has no flags */
+    table[at + 16 + 2] = 0xff;
+    scope(at, 1, 0, 3, (const uint8_t[]){ 2, 0, 1, 0, 3, 2 }); /* 05:03.2 */
+    table[at + 24 + 2] = 0x08;
+    assert_int_equal(parse(), HV_OK);
+    assert_int_equal(vtd_dmar_properties(&dmar, 0x0018) & 15, 15);
+    assert_int_equal(vtd_dmar_properties(&dmar, 0x0010), 0);
+    assert_int_equal(vtd_dmar_properties(&dmar, 0x0408), 0);
+    assert_int_equal(vtd_dmar_properties(&dmar, 0x051a), DMAR_ATC_HARDENED);
+    assert_true(vtd_dmar_ats(&dmar, 0x0018, &why));
+    assert_true(vtd_dmar_ats(&dmar, 0x051a, &why));  /* its port is in no ATSR */
+    assert_false(vtd_dmar_ats(&dmar, 0x0020, &why)); /* SATC counts no more */
+    assert_non_null(strstr(why, "SIDP"));
+    table[at + 6] = 1; /* of another segment: nothing of it */
+    assert_int_equal(parse(), HV_OK);
+    assert_int_equal(vtd_dmar_properties(&dmar, 0x0018), 0);
+    assert_true(vtd_dmar_ats(&dmar, 0x0020, &why));
+    table[at + 9] = 7; /* its scope's length */
+    assert_int_equal(parse(), HV_EINVAL);
+}
+
 static void nodes_and_names(void **state)
 {
     (void)state;
@@ -227,7 +261,7 @@ static void nodes_and_names(void **state)
     assert_true(platform_logged("name without end"));
     table[at + 11] = 0;
     assert_int_equal(parse(), HV_OK);
-    static const uint8_t least[] = { 16, 24, 8, 20, 9, 8 };
+    static const uint8_t least[] = { 16, 24, 8, 20, 9, 8, 8 };
     for (unsigned type = 0; type < ARRAY_SIZE(least); type++) {
         begin();
         unit(0xfed90000, 1, 0);
@@ -390,6 +424,7 @@ int main(void)
         platform_test(other_structures_are_skipped),
         platform_test(reserved_memory_belongs_to_its_functions),
         platform_test(ats_only_where_firmware_allows_it),
+        platform_test(properties_of_functions),
         platform_test(nodes_and_names),
         platform_test(reserved_memory_behind_a_bridge),
         platform_test(bad_tables_are_refused),

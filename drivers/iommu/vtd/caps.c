@@ -109,6 +109,7 @@ void vtd_caps_decode(uint32_t version, uint64_t cap, uint64_t ecap, struct vtd_c
         .coherent = bit(ecap, 0),
         .walk_snoop = bit(ecap, 48),
         .snoop_control = bit(ecap, 7),
+        .memory_types = bit(ecap, 25) && (mode == VTD_NESTED || mode == VTD_SECOND),
         .caching_mode = bit(cap, 7) || bit(cap, 4),
         .page_selective = bit(cap, 39),
         .device_tlb = dt,
@@ -158,6 +159,10 @@ void vtd_caps_publish(const struct vtd_caps *hw, struct iommu_caps *out)
     out->caching_mode = hw->caching_mode && !first; /* CM is not for first-stage tables (6.1) */
     /* In first-stage format every entry is for users, accessed and dirty: units need not set it. */
     out->second_stage_format = first ? &pt_format_npt : &pt_format_vtd2;
+    /* Without PASID entries, which say it for all pages, each leaf has devices' requests snooped
+     * even if they ask for the contrary. */
+    if (hw->mode == VTD_LEGACY && hw->snoop_control)
+        out->second_stage_format = &pt_format_vtd2_snoop;
 }
 
 static void tell_mode(const struct vtd_caps *hw, const char *name)

@@ -23,6 +23,7 @@ struct vtd_caps {
     bool coherent;       /* C: root, context and PASID structures are snooped */
     bool walk_snoop;     /* SMPWCS: paging structures can be snooped */
     bool snoop_control;  /* SC */
+    bool memory_types;   /* MTS: second-stage leaves have types that count */
     bool caching_mode;   /* CM: what is not present may be cached. Or RWBF: additions have to be
                             flushed, which an invalidation does (6.8) */
     bool page_selective; /* PSI: type 2 by page */

@@ -4,10 +4,12 @@
 
 #include "drivers/iommu/vtd/alias.h"
 #include "drivers/iommu/vtd/context.h"
+#include "drivers/iommu/vtd/dmar.h"
 #include "drivers/iommu/vtd/inval.h"
 #include "drivers/iommu/vtd/pasid.h"
 #include "drivers/iommu/vtd/unit.h"
 #include "hv/log.h"
+#include "hv/pci.h"
 
 static_assert(sizeof(struct vtd_device) <= PAGE_SIZE, "a device is one page");
 
@@ -46,6 +48,7 @@ static void caps_fill(struct iommu_device *dev, struct vtd_device *v, const char
     dev->pri_capacity = dev->pri ? v->pci.pri_capacity : 0;
     dev->failed = false;
     v->ats = dev->ats && hw->scalable; /* else: see legacy.c */
+    v->physical = pci_physical(v->rid);
     v->key = vtd_inval_device_key(v, false);
     v->pasid_key = vtd_inval_device_key(v, true);
 }
@@ -132,6 +135,15 @@ enum hv_status vtd_device_add(struct iommu_device *dev, const char *no_ats)
 fail_page:
     pages_free(dev->quota, 0, page);
     return status;
+}
+
+void vtd_device_limit(struct iommu_device *dev, unsigned properties)
+{
+    struct vtd_device *v = dev->driver;
+    v->rid_no_walk_snoop = properties & DMAR_NO_WALK_SNOOP;
+    v->rid_no_page_snoop = properties & DMAR_NO_PAGE_SNOOP;
+    /* Nor without snooped walks: nobody flushes the guest's tables. */
+    v->rid_no_nesting = properties & (DMAR_NO_NESTING | DMAR_NO_WALK_SNOOP);
 }
 
 /* Lock: the queue's. */

@@ -25,6 +25,8 @@ struct vtd_device {
     struct vtd_device *next, *next_failed;
     struct pcicaps pci;
     rid_t rid;
+    rid_t physical; /* the function that a virtual one is of, else itself */
+    bool rid_no_nesting, rid_no_walk_snoop, rid_no_page_snoop; /* of requests without PASID */
     uint8_t naliases;
     rid_t alias[VTD_ALIASES_MAX]; /* other ids that its requests may carry: same context entries */
     bool ats;                     /* on: the device TLB has to be told */
@@ -48,6 +50,8 @@ struct vtd_device {
 /* @no_ats: why ATS must stay off; NULL: it need not. */
 enum hv_status vtd_device_add(struct iommu_device *dev, const char *no_ats);
 void vtd_device_remove(struct iommu_device *dev);
+/* What its requests without PASID must not be given; @properties: dmar_property. BLOCKED still. */
+void vtd_device_limit(struct iommu_device *dev, unsigned properties);
 enum hv_status vtd_device_stop(struct iommu_device *dev);
 enum hv_status vtd_device_restart(struct iommu_device *dev);
 void vtd_device_lost(struct iommu_device *dev, enum hv_status why);

@@ -16,6 +16,8 @@ enum {
     TYPE_RHSA = 3,
     TYPE_ANDD = 4,
     TYPE_SATC = 5,
+    TYPE_SIDP = 6,
+    SCOPE_FLAGS = 256, /* in place of what a claim says: the flags of its scope */
     SCOPE_ENDPOINT = 1,
     SCOPE_BRIDGE = 2,
     SCOPE_NAMESPACE = 5,
@@ -88,6 +90,10 @@ static enum hv_status scope_put(struct dmar_list *list, const struct cursor *sco
     unsigned type = (unsigned)get(scope, 0, 1);
     if (type != SCOPE_ENDPOINT && type != SCOPE_BRIDGE && type != SCOPE_NAMESPACE)
         return HV_OK; /* IOAPIC, HPET: interrupt sources */
+    if (what == SCOPE_FLAGS && type == SCOPE_BRIDGE)
+        return HV_OK; /* flags are for functions (8.3.1) */
+    if (what == SCOPE_FLAGS)
+        what = (unsigned)get(scope, 2, 1);
     rid_t rid;
     if (!walk(scope, length, &rid)) {
         log_warn("vtd", "DMAR table: device scope at offset %lu leads nowhere", scope->at);
@@ -199,6 +205,14 @@ static enum hv_status integrated_add(struct dmar *d, const struct cursor *c, siz
     return scopes_put(&d->ats_integrated, c, length, 8, 0);
 }
 
+/* What must not be used for requests without PASID of a function, and whose device TLB may be on
+ * (8.9, 8.3.1). It takes the place of SATC. */
+static enum hv_status properties_add(struct dmar *d, const struct cursor *c, size_t length)
+{
+    d->properties_listed = d->properties_listed || !get(c, 6, 2);
+    return scopes_put(&d->properties, c, length, 8, SCOPE_FLAGS);
+}
+
 /* The memory node next to a unit (8.6). Units come before: types ascend. */
 static enum hv_status node_add(struct dmar *d, const struct cursor *c, size_t length)
 {
@@ -229,9 +243,10 @@ static const struct structure {
     size_t least; /* bytes */
     enum hv_status (*add)(struct dmar *d, const struct cursor *c, size_t length);
 } structures[] = {
-    [TYPE_DRHD] = { "DRHD", 16, unit_add },  [TYPE_RMRR] = { "RMRR", 24, reserved_add },
-    [TYPE_ATSR] = { "ATSR", 8, ports_add },  [TYPE_RHSA] = { "RHSA", 20, node_add },
-    [TYPE_ANDD] = { "ANDD", 9, name_check }, [TYPE_SATC] = { "SATC", 8, integrated_add },
+    [TYPE_DRHD] = { "DRHD", 16, unit_add },      [TYPE_RMRR] = { "RMRR", 24, reserved_add },
+    [TYPE_ATSR] = { "ATSR", 8, ports_add },      [TYPE_RHSA] = { "RHSA", 20, node_add },
+    [TYPE_ANDD] = { "ANDD", 9, name_check },     [TYPE_SATC] = { "SATC", 8, integrated_add },
+    [TYPE_SIDP] = { "SIDP", 8, properties_add },
 };
 
 enum hv_status vtd_dmar_parse(const void *table, size_t length, struct dmar *out)
@@ -289,10 +304,22 @@ enum hv_status vtd_dmar_reserve(const struct dmar *d, struct iommu_device *dev)
     return HV_OK;
 }
 
+unsigned vtd_dmar_properties(const struct dmar *d, rid_t rid)
+{
+    const struct dmar_claim *c = find(&d->properties, rid);
+    return c ? c->what : 0;
+}
+
 bool vtd_dmar_ats(const struct dmar *d, rid_t rid, const char **why)
 {
     rid_t bridge[PCI_PATH_MAX];
     unsigned n = pci_path(rid, bridge);
+    if (vtd_dmar_properties(d, rid) & DMAR_ATC_HARDENED)
+        return true;
+    if (!n && d->properties_listed) {
+        *why = "its device TLB is not among those that firmware calls validated (SIDP)";
+        return false;
+    }
     if (!n) {
         *why = "it is not among the integrated functions that firmware lists (SATC)";
         return !d->ats_listed || find(&d->ats_integrated, rid);

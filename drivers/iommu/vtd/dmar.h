@@ -39,6 +39,16 @@ struct dmar {
     struct dmar_list reserved_for; /* which functions firmware reserved memory for (RMRR) */
     bool ats_all_ports, ats_listed;
     struct dmar_list ats_ports, ats_integrated; /* ATSR, SATC */
+    bool properties_listed;
+    struct dmar_list properties; /* SIDP: dmar_property of a function */
+};
+
+/* What firmware says of a function; the first three are of its requests without PASID. */
+enum dmar_property {
+    DMAR_NO_NESTING = 1 << 0,
+    DMAR_NO_WALK_SNOOP = 1 << 1, /* PWSNP */
+    DMAR_NO_PAGE_SNOOP = 1 << 2, /* PGSNP, SNP */
+    DMAR_ATC_HARDENED = 1 << 3,
 };
 
 /* @return HV_OK; HV_ENODEV no table or no unit in it; HV_EINVAL what cannot be right; HV_ENOTSUP
@@ -46,6 +56,7 @@ struct dmar {
 enum hv_status vtd_dmar_parse(const void *table, size_t length, struct dmar *out);
 /* Index of the unit in front of @rid (segment 0), or -1. */
 int vtd_dmar_unit_of(const struct dmar *dmar, rid_t rid);
+unsigned vtd_dmar_properties(const struct dmar *dmar, rid_t rid);
 /* May the function have ATS on? It can then use addresses that no unit checks, so firmware says
  * where a device TLB was validated. @why: if not. */
 bool vtd_dmar_ats(const struct dmar *dmar, rid_t rid, const char **why);

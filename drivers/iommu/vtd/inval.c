@@ -9,12 +9,13 @@ unsigned vtd_inval_cover(uint64_t base, uint64_t bytes, struct vtd_block block[2
     return vtd_inval_blocks(base, bytes, block);
 }
 
-/* MIP, PFSID (6.5.2.5, 6.5.2.6): the function is taken as its own physical function. */
+/* MIP, PFSID (6.5.2.5, 6.5.2.6): the physical function, whose invalidations are throttled as one.
+ */
 uint64_t vtd_inval_device_key(const struct vtd_device *v, bool pasid)
 {
     uint64_t key = (uint64_t)v->pci.queue_depth << (pasid ? 4 : 16);
     if (v->unit->hw.throttle)
-        key |= (uint64_t)(v->rid & 15) << 12 | (uint64_t)(v->rid >> 4) << 52;
+        key |= (uint64_t)(v->physical & 15) << 12 | (uint64_t)(v->physical >> 4) << 52;
     return key;
 }
 

@@ -23,7 +23,9 @@ enum : uint64_t {
     PGTT_NESTED = 3 << 6,
     PWSNP = 1 << 23, /* q1: page walks are snooped */
     PGSNP = 1 << 24, /* q1: so are the final pages */
-    FSPM_SHIFT = 2,  /* q2: levels - 4 */
+    EMTE = 1 << 26,  /* memory types of second-stage leaves are looked at; needs PAT */
+    PAT_RESET = 0x0007040600070406ull << 32,
+    FSPM_SHIFT = 2, /* q2: levels - 4 */
 };
 
 enum hv_status vtd_pasid_tables_make(struct vtd_device *v)
@@ -152,6 +154,8 @@ static enum hv_status check(const struct vtd_device *v, uint32_t pasid,
         return HV_OK;
     if (t->kind != IOMMU_NESTED)
         return HV_EINVAL;
+    if (pasid == PASID_RID && v->rid_no_nesting)
+        return HV_ENOTSUP;
     if (!caps->nested || t->levels < 4 || t->levels > 5 ||
         !(caps->first_stage_levels >> (t->levels - 4) & 1))
         return HV_ENOTSUP;
@@ -163,10 +167,12 @@ static enum hv_status check(const struct vtd_device *v, uint32_t pasid,
     return t->root.v >> reach ? HV_ERANGE : HV_OK;
 }
 
-static void entry_build(const struct vtd_device *v, const struct iommu_target *t, uint32_t did,
-                        uint64_t e[PASID_ENTRY_QWORDS])
+static void entry_build(const struct vtd_device *v, uint32_t pasid, const struct iommu_target *t,
+                        uint32_t did, uint64_t e[PASID_ENTRY_QWORDS])
 {
     const struct pt *pt = t->stage2->table;
+    const struct vtd_caps *hw = &v->unit->hw;
+    bool rid = pasid == PASID_RID;
     memset(e, 0, 8 * PASID_ENTRY_QWORDS);
     bool nested = t->kind == IOMMU_NESTED;
     e[0] = virt_to_phys(pt->root).v | (uint64_t)(pt->levels - 2) << AW_SHIFT |
@@ -175,7 +181,12 @@ static void entry_build(const struct vtd_device *v, const struct iommu_target *t
         e[0] = PGTT_FIRST | PASID_PRESENT;
         e[2] = virt_to_phys(pt->root).v | (uint64_t)(pt->levels - 4) << FSPM_SHIFT;
     }
-    e[1] = did | (v->unit->hw.walk_snoop ? PWSNP : 0) | (v->unit->hw.snoop_control ? PGSNP : 0);
+    e[1] = did | (hw->walk_snoop && !(rid && v->rid_no_walk_snoop) ? PWSNP : 0) |
+           (hw->snoop_control && !(rid && v->rid_no_page_snoop) ? PGSNP : 0);
+    /* The types in second-stage leaves count (what UNCACHED asks for). Nested, the guest's own
+     * would, too; it is not told of any, and all is write-back. */
+    if (hw->memory_types && !nested)
+        e[1] |= EMTE | PAT_RESET;
     /* SRE = 0: no privileged requests. They would reach a guest kernel's pages. */
     if (nested)
         e[2] = t->root.v | (uint64_t)(t->levels - 4) << FSPM_SHIFT;
@@ -281,7 +292,7 @@ enum hv_status vtd_attach(struct iommu_device *dev, uint32_t pasid,
     if (status)
         return status;
 
-    entry_build(v, target, did, with);
+    entry_build(v, pasid, target, did, with);
     bool replace = e[0] & PASID_PRESENT;
     if (replace && !memcmp(e, with, sizeof with))
         return HV_OK;

@@ -10,9 +10,26 @@
 #include "drivers/iommu/vtd/pasid.h"
 #include "drivers/iommu/vtd/unit.h"
 #include "hv/pages.h"
+#include "hv/pci.h"
 
 static struct dmar dmar;
 static struct iommu_unit *units; /* dmar.nunits of them */
+
+/* One function whose walks or pages must not be snooped: the tables of its unit are flushed, and
+ * their leaves ask for nothing. */
+static void limit_snooping(unsigned index)
+{
+    struct iommu_caps *caps = &units[index].caps;
+    for (unsigned i = 0; i < dmar.properties.n; i++) {
+        const struct dmar_claim *c = &dmar.properties.claim[i];
+        if (vtd_dmar_unit_of(&dmar, c->first) != (int)index)
+            continue;
+        if (c->what & DMAR_NO_WALK_SNOOP)
+            caps->coherent_tables = false;
+        if (c->what & DMAR_NO_PAGE_SNOOP && caps->second_stage_format == &pt_format_vtd2_snoop)
+            caps->second_stage_format = &pt_format_vtd2;
+    }
+}
 
 static enum hv_status probe_units(const struct iommu_events *events)
 {
@@ -22,6 +39,7 @@ static enum hv_status probe_units(const struct iommu_events *events)
             vtd_unit_probe(&units[i], i, dmar.unit[i].base, dmar.unit[i].size, events);
         if (status) /* look at the others too: all that is missing is logged */
             result = status;
+        limit_snooping(i);
     }
     return result;
 }
@@ -68,7 +86,8 @@ static const struct iommu_caps *vtd_caps(const struct iommu_unit *unit)
 
 static struct iommu_unit *vtd_unit_of(rid_t rid)
 {
-    int index = vtd_dmar_unit_of(&dmar, rid);
+    int index =
+        vtd_dmar_unit_of(&dmar, pci_physical(rid)); /* a virtual function's is its own (8.3.3) */
     return index < 0 ? NULL : vtd_unit((unsigned)index);
 }
 
@@ -80,9 +99,13 @@ static enum hv_status vtd_add(struct iommu_device *dev)
     if (dev->aliased && vtd_unit_of(dev->alias) != dev->unit)
         return HV_ENOTSUP; /* its requests go past the unit */
     const char *why = "the configuration says so";
-    bool ats = dev->ats_wanted == IOMMU_ATS_ON ||
-               (dev->ats_wanted == IOMMU_ATS_AUTO && vtd_dmar_ats(&dmar, dev->rid, &why));
-    return vtd_device_add(dev, ats ? NULL : why);
+    bool ats =
+        dev->ats_wanted == IOMMU_ATS_ON ||
+        (dev->ats_wanted == IOMMU_ATS_AUTO && vtd_dmar_ats(&dmar, pci_physical(dev->rid), &why));
+    status = vtd_device_add(dev, ats ? NULL : why);
+    if (!status)
+        vtd_device_limit(dev, vtd_dmar_properties(&dmar, dev->rid));
+    return status;
 }
 
 static enum hv_status vtd_join(struct iommu_device *dev, struct iommu_device *first)
