@@ -90,6 +90,10 @@ union argument {
     struct hc_invalidate invalidate;
     struct hc_invalidate_array array;
     struct hc_ring_setup ring;
+    struct hc_memory_on_demand memory;
+    struct hc_ioas_create create;
+    struct hc_ioas_map map;
+    struct hc_ioas_unmap unmap;
     uint64_t words[6];
 };
 
@@ -98,8 +102,9 @@ static uint32_t argument(struct feed *in, union argument *a)
 {
     static const uint8_t numbers[] = { HC_ATTACH,     HC_SVA_BIND,         HC_PAGE_RESPONSE,
                                        HC_INVALIDATE, HC_INVALIDATE_ARRAY, HC_EVENT_RING,
-                                       HC_SVA_BIND,   HC_INVALIDATE };
-    uint32_t number = numbers[feed_8(in) & 7];
+                                       HC_SVA_BIND,   HC_INVALIDATE,       HC_MEMORY_ON_DEMAND,
+                                       HC_IOAS_MAP,   HC_IOAS_UNMAP,       HC_IOAS_CREATE };
+    uint32_t number = numbers[feed_8(in) % sizeof(numbers)];
 
     memset(a, 0, sizeof(*a));
     switch (number) {
@@ -114,7 +119,37 @@ static uint32_t argument(struct feed *in, union argument *a)
         if (a->attach.domain == HC_DOMAIN_NESTED || rarely(in)) {
             a->attach.levels = 4 + rarely(in);
             a->attach.root = pick(in);
+        } else if (a->attach.domain == HC_DOMAIN_PAGING) {
+            a->attach.root = pick(in);
         }
+        break;
+    case HC_MEMORY_ON_DEMAND:
+        a->memory = (struct hc_memory_on_demand){
+            .size = sizeof(a->memory),
+            .flags = (feed_8(in) & 3) == 0,
+            .gpa = feed_8(in) & 1 ? pick(in) & ~PAGE_MASK : 0x30000 + feed_8(in) * PAGE_SIZE,
+            .bytes = feed_8(in) & 1 ? BED_RAM / 2 : PAGE_SIZE * (1 + feed_8(in)),
+        };
+        break;
+    case HC_IOAS_CREATE: a->create.size = sizeof(a->create); break;
+    case HC_IOAS_MAP:
+        a->map = (struct hc_ioas_map){
+            .size = sizeof(a->map),
+            .flags = HC_IOAS_FIXED | (feed_8(in) & 0x37),
+            .ioas = pick32(in),
+            .iova = address_of(in) & ~PAGE_MASK,
+            .gpa = 0x30000 + feed_8(in) * PAGE_SIZE,
+            .bytes = PAGE_SIZE * (1 + feed_8(in)),
+        };
+        break;
+    case HC_IOAS_UNMAP:
+        a->unmap = (struct hc_ioas_unmap){
+            .size = sizeof(a->unmap),
+            .flags = rarely(in),
+            .ioas = pick32(in),
+            .iova = address_of(in) & ~PAGE_MASK,
+            .bytes = PAGE_SIZE * (1 + feed_8(in)),
+        };
         break;
     case HC_SVA_BIND:
         a->bind = (struct hc_sva_bind){
@@ -173,7 +208,9 @@ static uint32_t argument(struct feed *in, union argument *a)
 
 static void keep_results(uint32_t number, enum hv_status status, uint64_t value)
 {
-    must(status <= 0 && status >= HV_EIO);
+    must(status <= 0 && status >= HV_EREQUIRED);
+    if (status == HV_OK && number == HC_IOAS_CREATE)
+        remember(value);
     if (status != HV_OK || number != HC_SVA_BIND)
         return;
     remember(value & 0xffffffff);
@@ -205,7 +242,8 @@ static void by_registers(struct feed *in)
     if (number == HC_SHUTDOWN)
         return;
     a0 = feed_8(in) & 1 ? feed_8(in) & 3 : pick(in);
-    a1 = feed_8(in) & 3 ? HC_IOPF_BIND : pick(in);
+    uint8_t categories = feed_8(in) & 3;
+    a1 = categories ? categories : pick(in);
     keep_results(0, call(vm, number, a0, a1, pick(in), &value), value);
 }
 
