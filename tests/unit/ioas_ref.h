@@ -50,7 +50,7 @@ struct ref_device {
     bool nested, shadow; /* first stages of the guest: walked by the unit, composed by Sluice */
     bool writable_is_readable; /* tables in first-stage format */
     unsigned pasid_bits;       /* 0: none */
-    bool pri;
+    bool pri, resets;
     unsigned unit;
     bool large; /* tables of its unit have leaves of 2 MiB */
     struct ref_range reserved[4];
@@ -133,6 +133,8 @@ enum hv_status ref_bind(struct ref *r, unsigned device, unsigned root, uint32_t 
 enum hv_status ref_unbind(struct ref *r, unsigned device, unsigned slot, uint64_t *left);
 enum hv_status ref_iopf_enable(struct ref *r, unsigned device, uint32_t categories);
 enum hv_status ref_iopf_disable(struct ref *r, unsigned device);
+/* Everything of it ends, and it is as at the start. */
+enum hv_status ref_reset(struct ref *r, unsigned device);
 /* The device did not answer: it is BLOCKED for good, and nobody answers it any more. */
 void ref_fail(struct ref *r, unsigned device);
 /* Has a PASID a meaning? */

@@ -9,6 +9,8 @@
 #include "hv/device.h"
 #include "hv/rings.h"
 #include "hv/sva.h"
+#include "hv/vpci.h"
+#include "tests/unit/flr_function.h"
 
 #define UNIT_BASE 0xfed90000ull
 #define UNIT_STEP 0x10000ull
@@ -208,18 +210,36 @@ static size_t make_dmar(uint8_t table[4096])
     return at;
 }
 
-static struct platform_pci functions[REF_DEVICES];
+static struct flr_function functions[REF_DEVICES];
 
 static unsigned pasid_bits_of(unsigned device)
 {
     return device == 3 ? 8 : 20;
 }
 
+static bool resets(unsigned device)
+{
+    return device % 4 != 3;
+}
+
+/* Its device TLB is empty, and answers again. */
+static void was_reset(struct flr_function *f)
+{
+    unsigned d = 0;
+
+    while (rig.rid[d] != f->pci.rid)
+        d++;
+    rig.silent[d] = false;
+    for (unsigned i = 0; i < ARRAY_SIZE(rig_atc); i++)
+        rig_atc[i].valid = rig_atc[i].valid && rig_atc[i].device != d;
+}
+
 static void make_function(unsigned device)
 {
-    struct platform_pci *f = &functions[device];
+    struct platform_pci *f = &functions[device].pci;
 
-    platform_pci_endpoint(f, rig.rid[device], 0x1234, 0x5678, 0, 0);
+    flr_function_make(&functions[device], rig.rid[device], 0, 0, resets(device));
+    functions[device].on_reset = was_reset;
     platform_put(f->config, 0x100, 4, 0x1101000b);
     platform_put(f->config, 0x110, 4, 0x1201000f); /* ATS */
     platform_put(f->config, 0x114, 2, 0x0060);
@@ -235,6 +255,7 @@ static void make_function(unsigned device)
         platform_put(f->writable, 0x134, 2, 1);
         platform_put(f->writable, 0x13c, 4, 0xffffffff);
     }
+    flr_function_ready(&functions[device]);
     platform_add_pci(f);
 }
 
@@ -256,6 +277,11 @@ static void make_vm(void)
     rig.vm = vm;
     assert_int_equal(rings_create(vm), HV_OK);
     assert_int_equal(sva_create(vm), HV_OK);
+    struct boot_vm config = { .npci = 2 * rig.units };
+    for (unsigned d = 0; d < config.npci; d++)
+        config.pci[d] = (struct boot_pci){ rig.rid[d], 1, 0 };
+    assert_int_equal(pt_create(&vm->npt, &pt_format_npt, &vm->quota, 4, 1, false), HV_OK);
+    assert_int_equal(vpci_create(vm, &config), HV_OK);
     for (unsigned d = 0; d < 2 * rig.units; d++)
         assert_int_equal(device_add(vm, &(struct boot_pci){ rig.rid[d], 1, 0 }), HV_OK);
     struct iommu_device *io = &vm->device[1]->io;
@@ -279,6 +305,7 @@ static void tell(struct ref *ref)
             .writable_is_readable = kind == RIG_FIRST_STAGE,
             .pasid_bits = kind == RIG_LEGACY ? 0 : pasid_bits_of(d),
             .pri = kind != RIG_LEGACY && d % 2 == 0,
+            .resets = resets(d),
             .unit = rig.unit_of[d],
             .large = kind == RIG_FIRST_STAGE || (k->large & 1),
             .reserved = { { 0xfee00000, 0xfeefffff }, { RIG_RESERVED, RIG_RESERVED + 0xfffff } },
@@ -337,6 +364,8 @@ unsigned rig_end(void)
     unsigned left;
 
     device_end(rig.vm);
+    vpci_destroy(rig.vm);
+    pt_destroy(&rig.vm->npt);
     left = (unsigned)rig.vm->quota.used;
     for (unsigned i = 0; i < ARRAY_SIZE(rig_atc); i++)
         left += rig_atc[i].valid && !rig.silent[rig_atc[i].device];

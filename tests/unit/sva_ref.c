@@ -407,6 +407,20 @@ enum hv_status ref_iopf_disable(struct ref *r, unsigned device)
     return HV_OK;
 }
 
+enum hv_status ref_reset(struct ref *r, unsigned device)
+{
+    if (!r->device[device].resets)
+        return HV_ENOTSUP;
+    drop(r, device, REF_PASIDS);
+    for (unsigned slot = 0; slot < REF_PASIDS; slot++) {
+        r->target[device][slot] = (struct ref_target){ 0 };
+        r->sva[slot] = r->sva[slot] && ref_carried(r, slot);
+    }
+    r->iopf[device] = 0;
+    r->failed[device] = false;
+    return HV_OK;
+}
+
 /* --- Where DMA goes ------------------------------------------------------------------------------
  */
 

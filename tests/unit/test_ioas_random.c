@@ -43,6 +43,7 @@ enum kind {
     ANSWER,
     MEMORY,  /* RAM is put on demand, or back */
     SILENCE, /* a device answers no invalidation from here on */
+    RESET,
     KINDS
 };
 static const struct {
@@ -52,7 +53,7 @@ static const struct {
     { "create", 7 },  { "destroy", 1 }, { "map", 46 },    { "unmap", 26 },  { "copy", 14 },
     { "require", 2 }, { "attach", 36 }, { "ranges", 6 },  { "page", 20 },   { "invalidate", 6 },
     { "bind", 18 },   { "unbind", 12 }, { "enable", 10 }, { "disable", 3 }, { "request", 24 },
-    { "answer", 8 },  { "memory", 12 }, { "silence", 1 },
+    { "answer", 8 },  { "memory", 12 }, { "silence", 1 }, { "reset", 1 },
 };
 
 /* One call, with all that it needs: what it means does not depend on those before. */
@@ -249,7 +250,8 @@ static struct step some_step(void)
         if (below(64) == 0)
             s.flags ^= 2u << below(3);
         break;
-    case SILENCE: s.flags = below(6); break;
+    case SILENCE:
+    case RESET: s.flags = below(6); break;
     default: break;
     }
     return s;
@@ -800,11 +802,35 @@ static bool silence(const struct step *s)
     return true;
 }
 
+/* Also of one that fell silent, which is then not the last to hear. */
+static bool reset(const struct step *s)
+{
+    unsigned d = s->other % ref.ndevices, kept = 0;
+    bool lost = rig.silent[d] || ref.failed[d];
+
+    if (s->flags) /* not too often: all that was bound is gone */
+        return true;
+    enum hv_status status = rig_call(HC_DEVICE_RESET, d, NULL), expected = ref_reset(&ref, d);
+    seen[RESET][-(int)status % 24]++;
+    if (status != expected)
+        return wrong("status of a reset", (uint64_t)status, (uint64_t)expected);
+    for (unsigned i = 0; lost && i < ref.ndue;
+         i++) { /* whether it was answered is nobody's matter */
+        if (ref.due[i].device != d)
+            ref.due[kept++] = ref.due[i];
+    }
+    ref.ndue = lost ? kept : ref.ndue;
+    kept = 0;
+    for (unsigned i = 0; lost && i < rig.nresponses; i++) {
+        if (rig.response[i].device != d)
+            rig.response[kept++] = rig.response[i];
+    }
+    rig.nresponses = lost ? kept : rig.nresponses;
+    return true;
+}
+
 static bool (*const others[KINDS])(const struct step *) = {
-    [PAGE] = set_page,
-    [REQUEST] = request,
-    [ANSWER] = answer,
-    [SILENCE] = silence,
+    [PAGE] = set_page, [REQUEST] = request, [ANSWER] = answer, [SILENCE] = silence, [RESET] = reset,
 };
 
 /* --- One call ------------------------------------------------------------------------------------
