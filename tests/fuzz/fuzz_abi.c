@@ -336,8 +336,8 @@ static void event(struct feed *in)
     struct hc_event e;
 
     bed_interrupts();
+    /* What lies in the ring may be what a device of the VM wrote there. */
     if (vm->rings->event.entries && take_event(vm, &e)) {
-        must(vm->rings->event.stopped || e.type <= HC_EVENT_GROUP_EXPIRED);
         if (e.type == HC_EVENT_PAGE_REQUEST)
             remember(e.cookie);
     }
