@@ -73,6 +73,7 @@ static void find_pci(void)
         need("PCI configuration space", pci_config_ecam(ecam.base, ecam.first, ecam.last));
     else
         log_warn("pci", "no MCFG: only the first 256 bytes of configuration space can be reached");
+    pci_find_roots();
     pci_each(count_function, &n);
     log_info("pci", "%u functions", n);
 }

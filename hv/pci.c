@@ -11,6 +11,11 @@ bool pci_present(rid_t rid)
     return id != 0xffff && id != 0;
 }
 
+static struct roots {
+    uint8_t bus[256];
+    unsigned n;
+} roots = { .n = 1 };
+
 /* Buses still to look at, and those ever queued: each is visited once, whatever the bridges say. */
 struct scan {
     void (*fn)(void *ctx, rid_t rid);
@@ -42,17 +47,52 @@ static void scan_device(struct scan *s, unsigned bus, unsigned device)
     }
 }
 
+static bool scan_bus(struct scan *s, unsigned bus)
+{
+    bool any = false;
+
+    for (unsigned device = 0; device < 32; device++) {
+        if (!pci_present(pci_rid(bus, device, 0)))
+            continue;
+        scan_device(s, bus, device);
+        any = true;
+    }
+    return any;
+}
+
+static void scan_queue(struct scan *s)
+{
+    while (s->head < s->tail)
+        scan_bus(s, s->queue[s->head++]);
+}
+
 void pci_each(void (*fn)(void *ctx, rid_t rid), void *ctx)
 {
     struct scan s = { .fn = fn, .ctx = ctx };
 
-    queue_bus(&s, 0);
-    while (s.head < s.tail) {
-        unsigned bus = s.queue[s.head++];
-        for (unsigned device = 0; device < 32; device++) {
-            if (pci_present(pci_rid(bus, device, 0)))
-                scan_device(&s, bus, device);
-        }
+    for (unsigned i = 0; i < roots.n; i++)
+        queue_bus(&s, roots.bus[i]);
+    scan_queue(&s);
+}
+
+static void ignore(void *ctx, rid_t rid)
+{
+    (void)ctx, (void)rid;
+}
+
+/* Upwards: a bridge leads to buses with higher numbers than its own. */
+void pci_find_roots(void)
+{
+    struct scan s = { .fn = ignore };
+
+    roots.n = 0;
+    for (unsigned bus = 0; bus < 256; bus++) {
+        if (s.seen[bus])
+            continue;
+        s.seen[bus] = true;
+        if (scan_bus(&s, bus) || bus == 0)
+            roots.bus[roots.n++] = (uint8_t)bus;
+        scan_queue(&s);
     }
 }
 

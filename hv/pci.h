@@ -45,7 +45,10 @@ static inline rid_t pci_rid(unsigned bus, unsigned device, unsigned function)
 }
 
 bool pci_present(rid_t rid);
-/* Every function that can be reached from bus 0 through bridges as firmware set them up. */
+/* Find the root buses: bus 0, and those with functions to which no bridge leads (servers have a
+ * dozen, which only ACPI's methods could name). Until then bus 0 is the only one. Boot. */
+void pci_find_roots(void);
+/* Every function that can be reached from a root bus through bridges as firmware set them up. */
 void pci_each(void (*fn)(void *ctx, rid_t rid), void *ctx);
 /* The bridges between a function and its root bus, the root port first. @return how many. */
 #define PCI_PATH_MAX 16u

@@ -56,6 +56,34 @@ static void each_function_is_found_once(void **state)
     assert_false(pci_present(pci_rid(0, 3, 0)));
 }
 
+/* A server has several root buses; what is below their ports is found, and its path. */
+static void buses_that_no_bridge_leads_to_are_roots(void **state)
+{
+    struct found f = { 0 };
+    static const rid_t want[] = { 0x0008, 0x6a08, 0x6a10, 0xe700, 0x6b00 };
+    rid_t path[PCI_PATH_MAX];
+    (void)state;
+    endpoint(0, pci_rid(0, 1, 0));
+    endpoint(1, pci_rid(0x6a, 1, 0));
+    bridge(2, pci_rid(0x6a, 2, 0), 0x6b);
+    function[2].config[PCI_SUBORDINATE_BUS] = 0x6c;
+    endpoint(3, pci_rid(0x6b, 0, 0));
+    endpoint(4, pci_rid(0xe7, 0, 0));
+    pci_each(note, &f);
+    assert_int_equal(f.n, 1);
+    f.n = 0;
+    pci_find_roots();
+    pci_each(note, &f);
+    assert_int_equal(f.n, ARRAY_SIZE(want));
+    for (unsigned i = 0; i < f.n; i++)
+        assert_int_equal(f.rid[i], want[i]);
+    assert_int_equal(pci_path(pci_rid(0x6b, 0, 0), path), 1);
+    assert_int_equal(path[0], pci_rid(0x6a, 2, 0));
+    assert_int_equal(pci_path(pci_rid(0xe7, 0, 0), path), 0);
+    platform_fresh(state);
+    pci_find_roots(); /* without functions: bus 0 again */
+}
+
 static void capability_lists_are_bounded(void **state)
 {
     uint8_t *c = function[0].config;
@@ -351,6 +379,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         platform_test(each_function_is_found_once),
+        platform_test(buses_that_no_bridge_leads_to_are_roots),
         platform_test(capability_lists_are_bounded),
         platform_test(bars_are_sized_with_decoding_off),
         platform_test(paths_lead_through_bridges),

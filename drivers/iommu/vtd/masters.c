@@ -4,15 +4,19 @@
 #include "hv/pci.h"
 #include "hv/platform.h"
 
-static uint32_t stopped[256 / 32]; /* functions of bus 0 */
+/* Functions of root buses; those beyond stay off: their owner switches them on. */
+static rid_t stopped[256];
+static unsigned nstopped;
 
 static void stop(void *, rid_t rid)
 {
     uint32_t command = pci_config_read(rid, PCI_COMMAND, 2);
+    rid_t path[PCI_PATH_MAX];
 
-    if (rid >> 8 || !(command & PCI_COMMAND_MASTER))
+    if (!(command & PCI_COMMAND_MASTER) || pci_path(rid, path))
         return;
-    stopped[rid / 32] |= 1u << rid % 32;
+    if (nstopped < ARRAY_SIZE(stopped))
+        stopped[nstopped++] = rid;
     pci_config_write(rid, PCI_COMMAND, 2, command & ~(uint32_t)PCI_COMMAND_MASTER);
     (void)pci_config_read(rid, PCI_COMMAND, 2); /* behind what it had sent before */
 }
@@ -24,10 +28,8 @@ void vtd_masters_off(void)
 
 void vtd_masters_on(void)
 {
-    for (rid_t rid = 0; rid < 256; rid++) {
-        if (!(stopped[rid / 32] & 1u << rid % 32))
-            continue;
-        stopped[rid / 32] &= ~(1u << rid % 32);
+    while (nstopped) {
+        rid_t rid = stopped[--nstopped];
         pci_config_write(rid, PCI_COMMAND, 2,
                          pci_config_read(rid, PCI_COMMAND, 2) | PCI_COMMAND_MASTER);
     }
