@@ -5,7 +5,8 @@
 #define TICKS_PER_US 1000u
 
 static _Atomic uint64_t now;
-static unsigned count = 1, current;
+static unsigned count = 1;
+static _Thread_local unsigned current; /* each thread is a CPU of its own */
 
 void cpus_fresh(void)
 {

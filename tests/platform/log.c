@@ -3,6 +3,7 @@
  */
 #include "hv/log.h"
 
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -40,16 +41,19 @@ bool platform_logged(const char *what)
 
 static void keep(const char *line)
 {
+    static pthread_mutex_t one = PTHREAD_MUTEX_INITIALIZER;
     size_t n = strlen(line);
 
     if (getenv("SLUICE_LOG"))
         fprintf(stderr, "%s\n", line);
+    pthread_mutex_lock(&one);
     if (length + n + 2 > sizeof(text))
         length = 0; /* the oldest go */
     memcpy(text + length, line, n);
     length += n;
     text[length++] = '\n';
     text[length] = 0;
+    pthread_mutex_unlock(&one);
 }
 
 void log_line(enum log_level level, const char *area, const char *format, ...)

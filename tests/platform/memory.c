@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* The arena: physical memory, its pool, and the stores that hardware could see. */
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <ucontext.h>
 
 #include "hv/pages.h"
 #include "tests/platform/machine.h"
@@ -55,6 +57,45 @@ void *platform_memory(uint64_t hpa, uint64_t size)
         hpa - PLATFORM_RAM_BASE > PLATFORM_RAM_SIZE - size)
         return NULL;
     return arena + (hpa - PLATFORM_RAM_BASE);
+}
+
+/* --- Changes between two instructions: the page faults, one instruction is stepped over ----------
+ */
+
+#define STEP 0x100 /* EFLAGS.TF */
+
+static void *touched;
+static void (*change_it)(void);
+
+static void on_touch(int, siginfo_t *info, void *context)
+{
+    ucontext_t *uc = context;
+
+    if ((uintptr_t)info->si_addr - (uintptr_t)touched >= PAGE_SIZE)
+        abort();
+    mprotect(touched, PAGE_SIZE, PROT_READ | PROT_WRITE);
+    uc->uc_mcontext.gregs[REG_EFL] |= STEP;
+}
+
+static void on_step(int, siginfo_t *, void *context)
+{
+    ucontext_t *uc = context;
+
+    uc->uc_mcontext.gregs[REG_EFL] &= ~STEP;
+    signal(SIGSEGV, SIG_DFL);
+    change_it();
+}
+
+void platform_change_after_touch(uint64_t hpa, void (*change)(void))
+{
+    struct sigaction touch = { .sa_sigaction = on_touch, .sa_flags = SA_SIGINFO };
+    struct sigaction step = { .sa_sigaction = on_step, .sa_flags = SA_SIGINFO };
+
+    touched = platform_memory(hpa & ~PAGE_MASK, PAGE_SIZE);
+    change_it = change;
+    if (!touched || sigaction(SIGSEGV, &touch, NULL) || sigaction(SIGTRAP, &step, NULL) ||
+        mprotect(touched, PAGE_SIZE, PROT_NONE))
+        panic("platform_change_after_touch");
 }
 
 void platform_set_hooks(const struct platform_hooks *h)

@@ -44,6 +44,10 @@ paddr_t platform_ram(uint64_t size);
 /* Host address of [hpa, hpa + size), NULL if not all of it is in the arena: for a model's bus. */
 void *platform_memory(uint64_t hpa, uint64_t size);
 
+/* Another CPU changes the page at @hpa between two instructions: right after the next one that
+ * touches it, @change runs. Once. */
+void platform_change_after_touch(uint64_t hpa, void (*change)(void));
+
 struct platform_hooks {
     void *ctx;
     /* After each store64, store128 and word of store64_run; hpa 0 if not in the arena. */
@@ -94,7 +98,7 @@ unsigned platform_vectors_used(void);
 
 /* 1,000 ticks are 1 us. time_now() passes 0.1 us, cpu_relax() 1 us, and this: */
 void platform_pass_us(uint64_t us);
-void platform_set_cpus(unsigned count, unsigned current);
+void platform_set_cpus(unsigned count, unsigned current); /* current: the calling thread's */
 
 bool platform_logged(const char *text); /* since platform_fresh() or the last clear */
 void platform_clear_log(void);

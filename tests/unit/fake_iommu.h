@@ -55,6 +55,7 @@ struct fake {
     unsigned units;
     uint32_t queue; /* page request entries of each unit */
     struct fake_function function[FAKE_DEVICES];
+    bool threads; /* other threads take the event locks, too: not checked */
     bool function_made[FAKE_DEVICES];
     struct iommu_device *device[FAKE_DEVICES]; /* who is in, same index as function */
     struct fake_target *target[FAKE_DEVICES];  /* by PASID */

@@ -58,6 +58,39 @@ static void too_short_is_e2small(void **state)
     }
 }
 
+static uint32_t changed_to;
+
+static void change_the_size(void)
+{
+    memcpy(ram(vm_a, SCRATCH), &changed_to, sizeof(changed_to));
+}
+
+/* Another vCPU writes another size right after the first look at it. */
+static void a_size_that_changes_is_what_it_was_when_checked(void **state)
+{
+    enum { FIRST = 16, GIVEN = 24, KNOWN = 32 };
+    static const uint32_t others[] = { 0, 4, FIRST, 28, KNOWN, 64, 4096, 0xffffffff };
+
+    (void)state;
+    for (unsigned i = 0; i < ARRAY_SIZE(others); i++) {
+        uint32_t given = GIVEN, out[16];
+        uint8_t *bytes = ram(vm_a, SCRATCH);
+
+        memset(bytes, 0x77, 8192);
+        memcpy(bytes, &given, sizeof(given));
+        memset(out, 0xee, sizeof(out));
+        changed_to = others[i];
+        platform_change_after_touch(virt_to_phys(bytes).v, change_the_size);
+        assert_int_equal(guest_copy_struct(vm_a, GPADDR(SCRATCH), FIRST, KNOWN, out), HV_OK);
+        assert_memory_equal(bytes, &others[i], 4); /* it did change */
+        assert_int_equal(out[0], GIVEN);
+        assert_int_equal(out[GIVEN / 4 - 1], 0x77777777);
+        assert_int_equal(out[GIVEN / 4], 0);
+        assert_int_equal(out[KNOWN / 4 - 1], 0);
+        assert_int_equal(out[KNOWN / 4], 0xeeeeeeee);
+    }
+}
+
 /* Each byte of a longer structure counts, and zero bytes there are as if they were absent. */
 static void a_tail_that_is_not_zero_is_e2big(void **state)
 {
@@ -268,6 +301,7 @@ int main(void)
         abi_test(unknown_numbers_are_enosys),
         abi_test(too_short_is_e2small),
         abi_test(a_tail_that_is_not_zero_is_e2big),
+        abi_test(a_size_that_changes_is_what_it_was_when_checked),
         abi_test(addresses_are_aligned_and_in_ram),
         abi_test(the_last_bytes_of_ram_are_good),
         abi_test(answers_stay_in_the_guests_structure),
