@@ -28,31 +28,35 @@ const struct hc_entry hypercall_table[HC_NUMBERS] = {
     [HC_SHUTDOWN] = { shutdown, REGISTERS, 0 },
     [HC_STATS] = { stats_hc_stats, REGISTERS, HC_LOCKED },
     [HC_DEVICE_INFO] = { device_hc_info, REGISTERS, HC_LOCKED },
-    [HC_ATTACH] = { attach_hc, STRUCT(hc_attach, 32), HC_LOCKED | HC_RING },
-    [HC_SVA_BIND] = { sva_hc_bind, STRUCT(hc_sva_bind, 32), HC_LOCKED | HC_RING },
-    [HC_SVA_UNBIND] = { sva_hc_unbind, REGISTERS, HC_LOCKED | HC_RING },
-    [HC_IOPF_ENABLE] = { iopf_hc_enable, REGISTERS, HC_LOCKED },
-    [HC_IOPF_DISABLE] = { iopf_hc_disable, REGISTERS, HC_LOCKED },
+    [HC_ATTACH] = { attach_hc, STRUCT(hc_attach, 32), HC_LOCKED | HC_IOMMU | HC_RING },
+    [HC_SVA_BIND] = { sva_hc_bind, STRUCT(hc_sva_bind, 32), HC_LOCKED | HC_IOMMU | HC_RING },
+    [HC_SVA_UNBIND] = { sva_hc_unbind, REGISTERS, HC_LOCKED | HC_IOMMU | HC_RING },
+    [HC_IOPF_ENABLE] = { iopf_hc_enable, REGISTERS, HC_LOCKED | HC_IOMMU },
+    [HC_IOPF_DISABLE] = { iopf_hc_disable, REGISTERS, HC_LOCKED | HC_IOMMU },
     [HC_PAGE_RESPONSE] = { iopf_hc_response, STRUCT(hc_page_response, 16),
-                           HC_LOCKED | HC_RING | HC_BATCHED },
+                           HC_LOCKED | HC_IOMMU | HC_RING | HC_BATCHED },
     [HC_INVALIDATE] = { invalidate_hc, STRUCT(hc_invalidate, HC_INVALIDATE_MIN),
-                        HC_LOCKED | HC_RING | HC_BATCHED },
+                        HC_LOCKED | HC_IOMMU | HC_RING | HC_BATCHED },
     [HC_INVALIDATE_ARRAY] = { invalidate_hc_array, STRUCT(hc_invalidate_array, 24),
-                              HC_LOCKED | HC_BATCHED },
-    [HC_DEVICE_IRQ] = { interrupt_hc, STRUCT(hc_device_irq, 24), HC_LOCKED },
+                              HC_LOCKED | HC_IOMMU | HC_BATCHED },
+    [HC_DEVICE_IRQ] = { interrupt_hc, STRUCT(hc_device_irq, 24), HC_LOCKED | HC_IOMMU },
     [HC_DEVICE_RESET] = { reset_hc, REGISTERS, 0 }, /* waits long, without the lock */
-    [HC_MEMORY_ON_DEMAND] = { demand_hc_memory, STRUCT(hc_memory_on_demand, 24), HC_LOCKED },
+    [HC_MEMORY_ON_DEMAND] = { demand_hc_memory, STRUCT(hc_memory_on_demand, 24),
+                              HC_LOCKED | HC_IOMMU },
     [HC_EVENT_RING] = { rings_hc_event, STRUCT(hc_ring_setup, 32), HC_LOCKED },
     [HC_COMMAND_RING] = { rings_hc_command, STRUCT(hc_ring_setup, 32), HC_LOCKED },
     [HC_DOORBELL] = { rings_hc_doorbell, REGISTERS, HC_LOCKED },
-    [HC_IOAS_CREATE] = { ioas_hc_create, STRUCT(hc_ioas_create, 32), HC_LOCKED | HC_RING },
-    [HC_IOAS_DESTROY] = { ioas_hc_destroy, REGISTERS, HC_LOCKED | HC_RING },
-    [HC_IOAS_MAP] = { ioas_map_hc, STRUCT(hc_ioas_map, 40), HC_LOCKED | HC_RING },
-    [HC_IOAS_UNMAP] = { ioas_map_hc_unmap, STRUCT(hc_ioas_unmap, 32), HC_LOCKED | HC_RING },
-    [HC_IOAS_COPY] = { ioas_map_hc_copy, STRUCT(hc_ioas_copy, 40), HC_LOCKED | HC_RING },
+    [HC_IOAS_CREATE] = { ioas_hc_create, STRUCT(hc_ioas_create, 32),
+                         HC_LOCKED | HC_IOMMU | HC_RING },
+    [HC_IOAS_DESTROY] = { ioas_hc_destroy, REGISTERS, HC_LOCKED | HC_IOMMU | HC_RING },
+    [HC_IOAS_MAP] = { ioas_map_hc, STRUCT(hc_ioas_map, 40), HC_LOCKED | HC_IOMMU | HC_RING },
+    [HC_IOAS_UNMAP] = { ioas_map_hc_unmap, STRUCT(hc_ioas_unmap, 32),
+                        HC_LOCKED | HC_IOMMU | HC_RING },
+    [HC_IOAS_COPY] = { ioas_map_hc_copy, STRUCT(hc_ioas_copy, 40), HC_LOCKED | HC_IOMMU | HC_RING },
     [HC_IOAS_REQUIRE_IOVA] = { ioas_hc_require_iova, STRUCT(hc_ioas_ranges, 24),
-                               HC_LOCKED | HC_RING },
-    [HC_IOAS_RANGES] = { ioas_hc_ranges, STRUCT(hc_ioas_ranges, 24), HC_LOCKED | HC_RING },
+                               HC_LOCKED | HC_IOMMU | HC_RING },
+    [HC_IOAS_RANGES] = { ioas_hc_ranges, STRUCT(hc_ioas_ranges, 24),
+                         HC_LOCKED | HC_IOMMU | HC_RING },
 #undef STRUCT
 #undef REGISTERS
 };
@@ -72,8 +76,11 @@ enum hv_status hypercall_flush(struct vm *vm)
 enum hv_status hypercall_run(struct vm *vm, const struct hc_entry *entry, const void *in,
                              uint64_t *value)
 {
-    enum hv_status status = entry->handler(vm, in, value);
     bool room = false;
+
+    if ((entry->properties & HC_IOMMU) && iommu == &iommu_none)
+        return HV_ENOTSUP;
+    enum hv_status status = entry->handler(vm, in, value);
 
     if (__builtin_expect(status != HV_EQUOTA && status != HV_ENOMEM, 1) || !vm->sva->shadows)
         return status;

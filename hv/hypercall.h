@@ -37,6 +37,7 @@ enum hc_property {
     HC_LOCKED = 1,  /* the VM's lock is held */
     HC_RING = 2,    /* allowed in the command ring */
     HC_BATCHED = 4, /* complete only after hypercall_flush() */
+    HC_IOMMU = 8,   /* HV_ENOTSUP on a machine without */
 };
 
 /* known 0: arguments in registers. Else a structure: bytes of this version, and of its first. */

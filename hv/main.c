@@ -95,6 +95,10 @@ static void start_cpus(const struct bootinfo *boot)
              (unsigned long)time_ticks_per_us(), vcpu_ops->name);
 }
 
+/* VT-d 8.1 */
+#define DMAR_FLAGS          37u
+#define DMAR_X2APIC_OPT_OUT 2u
+
 /* From here on no device reaches memory that is not its guest's. */
 static void start_iommu(const struct bootinfo *boot)
 {
@@ -102,10 +106,16 @@ static void start_iommu(const struct bootinfo *boot)
     const void *dmar = acpi_find("DMAR", &length);
     enum hv_status status = HV_ENODEV;
 
-    if (dmar)
+    if (dmar) {
+        const uint8_t *flags = (const uint8_t *)dmar + DMAR_FLAGS;
+        if (length > DMAR_FLAGS && (*flags & DMAR_X2APIC_OPT_OUT))
+            log_warn("iommu",
+                     "firmware asks for no x2APIC, without which Sluice cannot do: its own "
+                     "interrupts (SMI) may suffer");
         status = iommu_vtd.probe(dmar, length, &device_events);
-    else
+    } else {
         log_warn("iommu", "no DMAR table");
+    }
     if (status == HV_OK) {
         need("IOMMU", iommu_vtd.start());
         iommu = &iommu_vtd;

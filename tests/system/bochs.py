@@ -26,12 +26,14 @@ CPU_PLAIN = "corei7_ivy_bridge_3770k"
 CPU_CET = "tigerlake"
 
 
+HOST_MEMORY = 2048  # MiB; more is swapped to a file
+
 # The last line of the console, however the hypervisor or the loader ends (when-done = halt).
 END = r"report: @hv - vms|panic: stopped|no guest is started|Nothing was started"
 
 # One tick is one instruction of one CPU. reset_on_triple_fault=0: a triple fault of the host is fatal.
 CONFIG = """display_library: rfb, options="timeout=0"
-memory: guest={memory}, host={memory}
+memory: guest={memory}, host={host}
 cpu: model={cpu}, count={cpus}, ips={ips}, reset_on_triple_fault=0
 romimage: file=/usr/share/ovmf/OVMF.fd
 vgaromimage: file=/usr/share/bochs/VGABIOS-lgpl-latest
@@ -96,7 +98,8 @@ def run(m):
         shutil.copyfile(m.image, f"{directory}/disk.img")
         console, theirs = os.pipe()
         with open(f"{directory}/bochsrc", "w", encoding="ascii") as f:
-            f.write(CONFIG.format(directory=directory, console=theirs, **vars(m)))
+            f.write(CONFIG.format(directory=directory, console=theirs,
+                                  host=min(m.memory, HOST_MEMORY), **vars(m)))
             if m.cpu == CPU_CET:
                 # Bochs 3.0 panics where OVMF, with CR0.WP off, writes to a read-only page: it goes on.
                 f.write("panic: action=fatal" + "".join(f", cpu{n}=report" for n in range(m.cpus)) + "\n")

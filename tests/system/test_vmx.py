@@ -21,7 +21,7 @@ def vm(name, kernel, cpus, cmdline=""):
     return text + (f"cmdline = {cmdline}\n" if cmdline else "")
 
 
-SUITE_SMP = HEAD.format("optional") + vm("suite", "suite", "0-1", "end=triple")
+SUITE_SMP = HEAD.format("optional") + vm("suite", "suite", "0-1", "end=triple iommu=none")
 
 HOST = """[hypervisor]
 image = host-test.elf
@@ -49,6 +49,8 @@ RUNS = {
                         bochs.CPU_DELIVERS, 2),
     "suite, tracked": (SUITE_SMP, bochs.CPU_CET, 2),
     "host: nmi": (HOST.format("nmi"), bochs.CPU_PLAIN, 2),
+    "host: refused": (HOST.format("refused-entry") + HOST[HOST.index("[spin]"):].replace("spin", "go")
+                      .replace("cpus = 1", "cpus = 2"), bochs.CPU_PLAIN, 3),
     "host: branch": (HOST.format("branch-astray"), bochs.CPU_CET, 2),
     "two guests": (HEAD.format("optional") + vm("alpha", "mini", "1", "end=reset")
                    + vm("beta", "mini", "0", "end=triple"), bochs.CPU_PLAIN, 2),
@@ -65,7 +67,7 @@ def tearDownModule():
 
 def boot(config, cpu, cpus):
     extra = [(f"{BUILD}/tests/host-test.elf", "host-test.elf")] if "host-test" in config else []
-    end = "panic: stopped|@test nmi-guests" if extra else bochs.END
+    end = "panic: stopped|@test (nmi-guests|refused)" if extra else bochs.END
     return sluice.boot_bochs(BUILD, config, extra, cpu=cpu, cpus=cpus, timeout=150, until=end)
 
 
@@ -117,6 +119,15 @@ class TestVmx(unittest.TestCase):
         self.assertEqual([(name, good) for name, good, _ in sluice.guest_tests(r.lines, "host")],
                          [("nmi-counted", True), ("nmi-guests-go-on", True)], describe(r))
         self.assertRegex(r.serial, r"nmi: warning: CPU [01]: \d+ so far that nobody asked for")
+
+    def test_a_refused_entry_ends_that_vm_alone(self):
+        r = result("host: refused")
+        self.assertEqual([(name, good) for name, good, _ in sluice.guest_tests(r.lines, "host")],
+                         [("refused-alone", True)], describe(r))
+        self.assertIn("vCPU 0: entry refused: invalid control fields: event to deliver: vector does not "
+                      "fit its type", r.serial)
+        self.assertEqual(sluice.ended(r.lines, "spin"), "entry refused code 7", describe(r))
+        self.assertIsNone(sluice.ended(r.lines, "go"), describe(r))
 
     def test_same_results_as_svm(self):
         ours = result("suite, injected")

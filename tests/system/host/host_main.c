@@ -17,6 +17,7 @@
 #include "arch/x86/time.h"
 #include "arch/x86/timer.h"
 #include "arch/x86/vcpu.h"
+#include "arch/x86/vmx/vmx.h"
 #include "hv/acpi.h"
 #include "hv/lock.h"
 #include "hv/log.h"
@@ -456,6 +457,22 @@ static void nmis(void)
     machine_stop(info->reboot_when_done);
 }
 
+/* A guest is entered with what no CPU can have: an exception with vector 40. VMX. */
+static void refused_entry(void)
+{
+    struct vm *vm[4];
+    unsigned n = run_guests(vm, 20);
+
+    hv_assert(n == 2);
+    *(volatile uint32_t *)&((struct vmx *)vm[0]->vcpu[0]->backend)->event =
+        EVENT_VALID | EVENT_EXCEPTION | 40;
+    pause_ms(20);
+    uint64_t other = exits_of(vm[1]);
+    pause_ms(20);
+    check("refused-alone", !atomic_load(&cpus[1]->vcpu) && exits_of(vm[1]) > other);
+    machine_stop(info->reboot_when_done);
+}
+
 static const struct fault {
     const char *name;
     void (*commit)(void);
@@ -474,6 +491,7 @@ static const struct fault {
     { "branch-astray", branch_astray },
     { "machine-check", machine_check },
     { "nmi", nmis },
+    { "refused-entry", refused_entry },
     { "undefined-elsewhere", undefined_elsewhere },
     { "overflow-elsewhere", overflow_elsewhere },
 };
