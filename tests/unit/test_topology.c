@@ -626,6 +626,8 @@ static void memory_types_count_where_the_unit_has_them(void **state)
     assert_int_equal(leaf_of(pt, 0x900000) & LEAF_TYPE, 6 << 3);
     assert_int_equal(leaf_of(pt, 0x901000) & LEAF_TYPE, 0);
     assert_int_equal(entry_word(0, 0) & ENTRY_EMTE, looked_at);
+    /* PA0 to PA7, 4 bits each (9.6): write-back, write-through, uncached-, uncached, and again. */
+    assert_int_equal(entry_word(0, 0) >> 32, looked_at ? 0x07460746 : 0);
     assert_int_equal(entry_word(0, 5) & ENTRY_EMTE, 0);
 }
 

@@ -24,8 +24,8 @@ enum : uint64_t {
     PWSNP = 1 << 23, /* q1: page walks are snooped */
     PGSNP = 1 << 24, /* q1: so are the final pages */
     EMTE = 1 << 26,  /* memory types of second-stage leaves are looked at; needs PAT */
-    PAT_RESET = 0x0007040600070406ull << 32,
-    FSPM_SHIFT = 2, /* q2: levels - 4 */
+    PAT_RESET = 0x07460746ull << 32, /* 8 times 4 bits: WB, WT, UC-, UC, twice (SDM 3A 12.12.4) */
+    FSPM_SHIFT = 2,                  /* q2: levels - 4 */
 };
 
 enum hv_status vtd_pasid_tables_make(struct vtd_device *v)
