@@ -5,10 +5,12 @@ import struct
 import tempfile
 import unittest
 
+import qemu
 import run
 import sluice
 
 BUILD = os.environ.get("SLUICE_BUILD", "build")
+SEED = "seed=" + os.environ.get("SLUICE_SEED", "1")  # of storms of chance
 
 HEAD = """[hypervisor]
 memory = 16M
@@ -71,9 +73,9 @@ class TestSuite(Boot):
 class TestHostile(Boot):
     """A guest and a device that misbehave beside the demonstration, which must not notice."""
 
-    def beside(self, mode, complaints=False):
-        r = sluice.boot(BUILD, HEAD + DEMO +
-                        vm("bad", "hostile.elf", "1", f"mode={mode}", "00:05.0"), timeout=200)
+    def beside(self, mode, complaints=False, cpus="1", machine_cpus=2, **machine):
+        config = HEAD + DEMO + vm("bad", "hostile.elf", cpus, f"mode={mode} {SEED}", "00:05.0")
+        r = sluice.boot(BUILD, config, timeout=200, cpus=machine_cpus, **machine)
         if complaints:  # the device itself was told to break rules
             r.complaints = [c for c in r.complaints if "accel-b" not in c]
         self.good_demo(r, ["alpha"])
@@ -108,6 +110,24 @@ class TestHostile(Boot):
 
     def test_calls_of_chance(self):
         self.beside("calls")
+
+    def test_commands_of_chance(self):
+        self.beside("commands")
+
+    def test_fault_flood(self):
+        """On a unit that has a place for one fault, and so loses many of them."""
+        cap = qemu.print_config(BUILD)["cap"] & ~(0xFF << 40)
+        self.beside("faults", server=["--unit-cap", hex(cap)])
+
+    def test_tables_that_change(self):
+        self.beside("tables")
+
+    def test_tables_that_change_under_a_shadow(self):
+        ecap = qemu.print_config(BUILD)["ecap"] & ~(1 << 26)  # NEST
+        self.beside("tables", server=["--unit-ecap", hex(ecap)])
+
+    def test_another_vcpu_races(self):
+        self.beside("race", cpus="1,2", machine_cpus=3)
 
     def test_triple_fault_beside(self):
         r = sluice.boot(BUILD, HEAD + DEMO + vm("bad", "suite.elf", "1", "end=triple", "00:05.0"),
