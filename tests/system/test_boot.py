@@ -15,7 +15,7 @@ SEED = "seed=" + os.environ.get("SLUICE_SEED", "1")  # of storms of chance
 HEAD = """[hypervisor]
 memory = 16M
 when-done = reboot
-page-request-deadline = 500
+page-request-deadline = 2000
 """
 DEMO = """[alpha]
 memory = 32M @ 0x8000000
