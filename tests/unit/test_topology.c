@@ -20,8 +20,9 @@
 
 static struct kind {
     const char *name;
-    uint64_t without, with; /* of ECAP */
-    bool limits;            /* firmware has them for BED_A, and calls BED_B's device TLB sound */
+    uint64_t without, with;  /* of ECAP */
+    bool limits;             /* firmware has them for BED_A, and calls BED_B's device TLB sound */
+    uint64_t others_without; /* the unit of BED_FAR */
 } kinds[] = {
     { "nested", 0 },
     { "second stage only", BIT(26) | BIT(47) },
@@ -36,6 +37,14 @@ static struct kind old_snooping = { "legacy, snooping",
                                     BIT(26) | BIT(40) | BIT(43) | BIT(46) | BIT(47) | BIT(29) |
                                         BIT(49) | BIT(53),
                                     BIT(7) };
+static struct kind beside[] = {
+    { "nested", .others_without = 0 },
+    { "second stage only", .others_without = BIT(26) | BIT(47) },
+    { "first stage only", .others_without = BIT(26) | BIT(46) },
+    { "legacy", .others_without =
+                    BIT(26) | BIT(40) | BIT(43) | BIT(46) | BIT(47) | BIT(29) | BIT(49) | BIT(53) },
+    { "not snooping", .others_without = BIT(26) | BIT(47) | BIT(0) | BIT(48) | BIT(34) | BIT(45) },
+};
 static struct kind old_limited = { "legacy, snooping forbidden",
                                    BIT(26) | BIT(40) | BIT(43) | BIT(46) | BIT(47) | BIT(29) |
                                        BIT(49) | BIT(53),
@@ -136,6 +145,7 @@ static int fresh(void **state)
     abi_calls = (struct abi_calls){ 0 };
     config.ecap = (config.ecap & ~kind->without) | kind->with;
     bed.noncoherent = !(config.ecap & BIT(0));
+    bed.others_without = kind->others_without;
     bed_make(&config, 2);
     conventional_make();
     rmrr = platform_ram(8 << 20).v + 0x3000 + 0x20000ull * run++; /* claims are for ever */
@@ -658,6 +668,128 @@ static void orders_to_a_virtual_function_name_the_physical_one(void **state)
     }
 }
 
+/* --- Two units, of different kinds ---------------------------------------------------------------
+ */
+
+#define VA 0x7f0000000000ull
+
+static unsigned domains_of(const struct space *space)
+{
+    unsigned n = 0;
+
+    for (const struct domain *d = space->domains; d; d = d->next)
+        n++;
+    return n;
+}
+
+static uint64_t reads_by_pasid(rid_t rid, uint32_t pasid)
+{
+    uint64_t value = 0;
+
+    return bed_read(rid, (int32_t)pasid, VA, &value) == 0 ? value : 0;
+}
+
+/* Absent pages are a guest's to tell of, where the unit cannot walk its tables. */
+static void notice(uint32_t pasid)
+{
+    struct hc_invalidate in = {
+        .kind = HC_INVALIDATE_MAPPED, .pasid = pasid, .address = VA, .bytes = PAGE_SIZE
+    };
+
+    assert_int_equal(call_with(vm, HC_INVALIDATE, in), HV_OK);
+}
+
+/* One space, one PASID, on both: each unit has a domain of its own, made with the first bond there
+ * and gone with the last. A unit that cannot is refused, and disturbs nobody. */
+static void one_process_on_two_units(void **state)
+{
+    const struct kind *kind = *state;
+    const bool nests = kind == &beside[0], cannot = kind == &beside[3];
+    gpaddr_t root = bed_root();
+    uint32_t pasid, again;
+
+    event_ring(vm, 64);
+    assert_int_equal(device_add(vm, &(struct boot_pci){ BED_C, 1, 0 }), HV_OK);
+    assert_int_equal(device_add(vm, &(struct boot_pci){ BED_FAR, 2, 0 }), HV_OK);
+    uint32_t here = bind(vm, 0, root.v, &pasid), far = 0;
+    const struct space *space = space_of_root(vm, root);
+    assert_int_equal(domains_of(space), 1);
+    if (cannot) {
+        assert_int_equal(try_bind(vm, 1, root.v, HC_PASID_ANY, HC_BIND_NO_IOPF, NULL), HV_ENOTSUP);
+        assert_int_equal(domains_of(space), 1);
+    } else {
+        far = bind(vm, 1, root.v, &again);
+        assert_int_equal(again, pasid);
+        assert_ptr_equal(space_of_root(vm, root), space);
+        assert_int_equal(domains_of(space), 2);
+        assert_int_equal(vm->sva->nshadows, !nests);
+    }
+    bed_map(root, VA, 0x30000);
+    if (!cannot)
+        notice(pasid);
+    assert_int_equal(reads_by_pasid(BED_C, pasid), 0x30001);
+    assert_int_equal(reads_by_pasid(BED_FAR, pasid), cannot ? 0 : 0x30001);
+    /* A change is known everywhere. */
+    bed_map(root, VA, 0x31000);
+    struct hc_invalidate in = {
+        .kind = HC_INVALIDATE_RANGE, .pasid = pasid, .address = VA, .bytes = PAGE_SIZE
+    };
+    assert_int_equal(call_with(vm, HC_INVALIDATE, in), HV_OK);
+    assert_int_equal(reads_by_pasid(BED_C, pasid), 0x31001);
+    assert_int_equal(reads_by_pasid(BED_FAR, pasid), nests ? 0x31001 : 0);
+    if (!cannot) {
+        notice(pasid);
+        assert_int_equal(reads_by_pasid(BED_FAR, pasid), 0x31001);
+        assert_int_equal(call(vm, HC_SVA_UNBIND, far, 0, 0, NULL), HV_OK);
+        assert_int_equal(reads_by_pasid(BED_FAR, pasid), 0);
+        assert_int_equal(domains_of(space), 1);
+        assert_int_equal(vm->sva->nshadows, 0);
+    }
+    assert_int_equal(reads_by_pasid(BED_C, pasid), 0x31001);
+    assert_int_equal(call(vm, HC_SVA_UNBIND, here, 0, 0, NULL), HV_OK);
+    assert_null(space_of_root(vm, root));
+    assert_int_equal(reads_by_pasid(BED_C, pasid), 0);
+    bed_interrupts();
+}
+
+/* One IOAS on both: units that agree share a table, others have one each, all kept in step. */
+static void one_ioas_on_two_units(void **state)
+{
+    const struct kind *kind = *state;
+    const bool share = kind == &beside[0] || kind == &beside[1];
+
+    assert_int_equal(device_add(vm, &(struct boot_pci){ BED_C, 1, 0 }), HV_OK);
+    assert_int_equal(device_add(vm, &(struct boot_pci){ BED_FAR, 2, 0 }), HV_OK);
+    uint32_t handle = ioas_make();
+    const struct ioas *ioas = ioas_find(vm, handle);
+    assert_int_equal(map(handle, 0x900000), HV_OK);
+    for (uint32_t d = 0; d < 2; d++)
+        assert_int_equal(attach(vm, d, HC_PASID_NONE, HC_DOMAIN_PAGING, handle), HV_OK);
+    unsigned tables = 0;
+    for (const struct ioas_table *t = ioas->tables; t; t = t->next)
+        tables++;
+    assert_int_equal(tables, share ? 1 : 2);
+    assert_int_equal(map(handle, 0x901000), HV_OK);
+    static const rid_t rids[] = { BED_C, BED_FAR };
+    for (unsigned i = 0; i < 2; i++) {
+        assert_int_equal(reads(rids[i], 0x900000), 0x4001);
+        assert_int_equal(reads(rids[i], 0x901000), 0x4001);
+    }
+    struct hc_ioas_unmap one = { .ioas = handle, .iova = 0x900000, .bytes = PAGE_SIZE };
+    assert_int_equal(call_with(vm, HC_IOAS_UNMAP, one), HV_OK);
+    for (unsigned i = 0; i < 2; i++) {
+        assert_int_equal(reads(rids[i], 0x900000), 0);
+        assert_int_equal(reads(rids[i], 0x901000), 0x4001);
+    }
+    assert_int_equal(attach(vm, 1, HC_PASID_NONE, HC_DOMAIN_BLOCKED, 0), HV_OK);
+    assert_int_equal(reads(BED_FAR, 0x901000), 0);
+    assert_int_equal(reads(BED_C, 0x901000), 0x4001);
+    assert_int_equal(call(vm, HC_IOAS_DESTROY, handle, 0, 0, NULL), HV_EBUSY);
+    assert_int_equal(attach(vm, 0, HC_PASID_NONE, HC_DOMAIN_BLOCKED, 0), HV_OK);
+    assert_int_equal(call(vm, HC_IOAS_DESTROY, handle, 0, 0, NULL), HV_OK);
+    bed_interrupts();
+}
+
 int main(void)
 {
     static const struct {
@@ -687,6 +819,16 @@ int main(void)
         one(memory_types_count_where_the_unit_has_them, typed),
         one(memory_types_count_where_the_unit_has_them, untyped),
         one(orders_to_a_virtual_function_name_the_physical_one, kinds[0]),
+        one(one_process_on_two_units, beside[0]),
+        one(one_process_on_two_units, beside[1]),
+        one(one_process_on_two_units, beside[2]),
+        one(one_process_on_two_units, beside[3]),
+        one(one_process_on_two_units, beside[4]),
+        one(one_ioas_on_two_units, beside[0]),
+        one(one_ioas_on_two_units, beside[1]),
+        one(one_ioas_on_two_units, beside[2]),
+        one(one_ioas_on_two_units, beside[3]),
+        one(one_ioas_on_two_units, beside[4]),
     };
     struct CMUnitTest tests[ARRAY_SIZE(rows) * ARRAY_SIZE(kinds) + ARRAY_SIZE(others)];
     char names[ARRAY_SIZE(tests)][128];

@@ -357,6 +357,39 @@ static void second_stage_changes_are_seen(void **state)
     stop();
 }
 
+/* What a nested PASID has in its device TLB lies under addresses of the guest's first stage, which
+ * nobody here knows: all of it goes. But of that second stage alone, and of devices that use it:
+ * the others keep what they have, and are not spoken to. */
+static void second_stage_changes_hit_nobody_else(void **state)
+{
+    uint64_t value;
+    struct pt foreign_pt;
+    struct iommu_stage2 foreign;
+    (void)state;
+    start();
+    gpaddr_t root = bed_root();
+    bed_map(root, 0x55000, 0x40000);
+    bed_stage2(&foreign_pt, &foreign, a.unit);
+    assert_int_equal(attach(&a, 5, bed_nested(&s2, root)), HV_OK);
+    assert_int_equal(attach(&b, 5, bed_nested(&foreign, root)), HV_OK);
+    assert_int_equal(attach(&b, PASID_RID, bed_second(&foreign)), HV_OK);
+    assert_true(bed_ats_read(BED_A, 5, 0x55000, &value));
+    assert_true(bed_ats_read(BED_B, 5, 0x55000, &value));
+    bed.silent[BED_B] = true; /* an order to it would wait in vain, and cost it its attachment */
+    unsigned before = bed.tlb_invalidations;
+    assert_int_equal(iommu_vtd.stage2_changed(&s2, GPADDR(0x70000), PAGE_SIZE), HV_OK);
+    assert_int_equal(bed.tlb_invalidations, before + 1);
+    assert_int_equal(bed.unanswered, 0);
+    bed.silent[BED_B] = false;
+    assert_false(b.failed);
+    assert_true(bed_ats_read(BED_B, 5, 0x55000, &value));
+    assert_int_equal(value, 0x40001);
+    assert_int_equal(iommu_vtd.block(&b, PASID_RID), HV_OK);
+    assert_int_equal(iommu_vtd.block(&b, 5), HV_OK);
+    bed_stage2_gone(&foreign_pt, &foreign);
+    stop();
+}
+
 /* A device that goes and comes back finds nothing of what it had: not in the unit, not in its TLB.
  */
 static void removal_leaves_nothing(void **state)
@@ -616,15 +649,25 @@ static void many_pasids(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        bed_test(all_is_blocked_at_start),       bed_test(no_device_raises_a_vector),
-        bed_test(second_stage_on_rid_and_pasid), bed_test(nested_on_rid_and_pasid),
-        bed_test(every_replacement_is_clean),    bed_test(no_store_shows_half_an_entry),
-        bed_test(what_does_not_fit_is_refused),  bed_test(a_plain_function_has_its_rid_only),
-        bed_test(first_stage_changes_are_seen),  bed_test(second_stage_changes_are_seen),
-        bed_test(removal_leaves_nothing),        bed_test(without_global_invalidation),
-        bed_test(many_messages_hold_nobody_up),  bed_test(odd_functions),
-        bed_test(page_requests_that_never_stop), bed_test(domain_ids_are_reused_clean),
-        bed_test(out_of_memory_changes_nothing), bed_test(many_pasids),
+        bed_test(all_is_blocked_at_start),
+        bed_test(no_device_raises_a_vector),
+        bed_test(second_stage_on_rid_and_pasid),
+        bed_test(nested_on_rid_and_pasid),
+        bed_test(every_replacement_is_clean),
+        bed_test(no_store_shows_half_an_entry),
+        bed_test(what_does_not_fit_is_refused),
+        bed_test(a_plain_function_has_its_rid_only),
+        bed_test(first_stage_changes_are_seen),
+        bed_test(second_stage_changes_are_seen),
+        bed_test(second_stage_changes_hit_nobody_else),
+        bed_test(removal_leaves_nothing),
+        bed_test(without_global_invalidation),
+        bed_test(many_messages_hold_nobody_up),
+        bed_test(odd_functions),
+        bed_test(page_requests_that_never_stop),
+        bed_test(domain_ids_are_reused_clean),
+        bed_test(out_of_memory_changes_nothing),
+        bed_test(many_pasids),
     };
     return cmocka_run_group_tests(tests, platform_setup, NULL);
 }

@@ -453,6 +453,8 @@ void bed_make(const struct vtd_model_config *config, unsigned units)
     struct vtd_model_config c = config ? *config : bed_config();
     bed.units = units;
     for (unsigned i = 0; i < units; i++) {
+        if (i == 1)
+            c.ecap &= ~bed.others_without;
         bed.model[i] = vtd_model_create(&c, &bus);
         platform_add_mmio(&(struct platform_mmio){
             .base = UNIT_BASE + i * UNIT_STEP,

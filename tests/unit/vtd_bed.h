@@ -30,8 +30,9 @@ struct bed_response {
 struct bed {
     struct vtd_model *model[IOMMU_UNITS_MAX];
     unsigned units;
-    bool silent[65536]; /* this device's TLB does not answer */
-    bool dead;          /* register reads of completion never change: hardware hangs */
+    uint64_t others_without; /* of ECAP: what units but the first lack; set before they are made */
+    bool silent[65536];      /* this device's TLB does not answer */
+    bool dead;               /* register reads of completion never change: hardware hangs */
     /* The queue stands still and these registers are made up: a moment of hardware, held. */
     bool frozen;
     uint32_t frozen_fsts;
