@@ -199,6 +199,25 @@ class TestConfiguration(Boot):
                 self.assertFalse(list(sluice.guest_lines(r.lines)), sluice.describe(r))
                 self.assertFalse(r.timed_out, sluice.describe(r))
 
+    def test_bad_dmar(self):
+        """Tables of firmware that do not hold together: named, and nothing starts."""
+        unit = struct.pack("<HHBBHQ", 0, 16, 0, 2, 0, 0xFED90000)  # four pages
+        for what, body, words in (
+                ("structure without length", unit + bytes(4), "structure length at offset 64"),
+                ("scope longer than its unit",
+                 struct.pack("<HHBBHQ", 0, 24, 0, 0, 0, 0xFED90000) + bytes([1, 9, 0, 0, 0, 0, 3, 0]),
+                 "device scope length at offset 64"),
+                ("overlapping units", unit + struct.pack("<HHBBHQ", 0, 16, 1, 0, 0, 0xFED93000),
+                 "overlapping units at offset 64")):
+            with self.subTest(what), tempfile.NamedTemporaryFile() as table:
+                table.write(bytes([38, 1]) + bytes(10) + body)
+                table.flush()
+                r = sluice.boot(BUILD, HEAD + vm("a", "suite.elf", "0"), devices=False, shim=False,
+                                timeout=60, qemu=["-acpitable", f"sig=DMAR,data={table.name}"])
+                self.assertIn("DMAR table: " + words, r.serial, sluice.describe(r))
+                self.assertFalse(list(sluice.guest_lines(r.lines)), sluice.describe(r))
+                self.assertFalse(r.timed_out, sluice.describe(r))
+
     def test_without_unit(self):
         r = sluice.boot(BUILD, HEAD + vm("a", "suite.elf", "0"), devices=False, shim=False, timeout=60)
         self.assertNotIn("@test", r.serial, sluice.describe(r))
