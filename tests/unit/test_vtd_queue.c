@@ -5,6 +5,7 @@
 
 #include <string.h>
 
+#include "drivers/iommu/vtd/desc.h"
 #include "drivers/iommu/vtd/inval.h"
 #include "drivers/iommu/vtd/unit.h"
 #include "hv/log.h"
@@ -176,6 +177,48 @@ static void a_full_ring_makes_room(void **state)
         invalidate(&b, 0x200000, PAGE_SIZE);
         assert_int_equal(iommu_vtd.flush(), HV_OK);
     }
+    stop();
+}
+
+static unsigned relaxed;
+
+/* Every two seconds hardware gives up on a device whose name it does not know. */
+static void give_up_now_and_then(void)
+{
+    platform_pass_us(10000);
+    if (++relaxed % 200 == 0)
+        bed.frozen_fsts |= FSTS_ITE;
+}
+
+/* Round after round of questions, with the lock held: others would take that for a deadlock. */
+static void room_is_waited_for_a_few_seconds(void **state)
+{
+    const struct vtd_desc desc = vtd_desc_fence;
+    (void)state;
+    start();
+    struct vtd_queue *q = &a.unit->queue;
+    bed.frozen = true;
+    bed.frozen_record = 0;
+    invalidate(&a, 0x1000, PAGE_SIZE); /* 6 8 */
+    invalidate(&b, 0x1000, PAGE_SIZE);
+    invalidate(&c, 0x1000, PAGE_SIZE);
+    bed.frozen_head = (q->tail - 1) % QUEUE_ENTRIES * 32;
+    while (q->tail + 3 <= q->limit)
+        invalidate(&a, 0x1000, PAGE_SIZE);
+    relaxed = 0;
+    bed.on_relax = give_up_now_and_then;
+    uint64_t first = 0, before = time_now();
+    enum hv_status status = HV_OK;
+    for (unsigned i = 0; i < 8 && status == HV_OK; i++)
+        status = vtd_queue_put(a.unit, &desc, 1, &first);
+    assert_int_equal(status, HV_ETIMEDOUT);
+    assert_in_range((time_now() - before) / 1000000000, 3, 6); /* a nanosecond each */
+    before = time_now();
+    assert_int_equal(vtd_queue_put(a.unit, &desc, 1, &first), HV_ETIMEDOUT);
+    assert_in_range((time_now() - before) / 1000000000, 0, 1);
+    bed.on_relax = NULL;
+    bed.frozen = false;
+    vtd_model_mmio_write(bed.model[0], 0x88, 8, q->tail % QUEUE_ENTRIES * 32);
     stop();
 }
 
@@ -643,6 +686,7 @@ int main(void)
         bed_test(a_batch_waits_once),
         bed_test(lost_work_comes_before_its_wait),
         bed_test(a_full_ring_makes_room),
+        bed_test(room_is_waited_for_a_few_seconds),
         bed_test(cpus_share_the_queue),
         bed_test(a_silent_device_loses_itself_alone),
         bed_test(two_silent_devices),

@@ -156,11 +156,16 @@ SELDOM enum hv_status vtd_queue_make_room(struct iommu_unit *unit, unsigned n)
     }
     struct patience patience;
     be_patient(&patience, q);
+    const uint64_t start = patience.start, most = QUEUE_ROOM_US * time_ticks_per_us();
     while (!room(q, n + 1)) {
         vtd_queue_errors_locked(unit);
         vtd_queue_reclaim(q);
         if (!room(q, n + 1) && !wait_on(unit, &patience))
             return HV_ETIMEDOUT;
+        if (!room(q, n + 1) && time_now() - start > most) {
+            q->stuck = true; /* nobody else waits as long */
+            return HV_ETIMEDOUT;
+        }
         cpu_relax();
     }
     return HV_OK;

@@ -22,6 +22,9 @@
  */
 #define QUEUE_WAIT_US     1000000u
 #define QUEUE_PATIENCE_US 3000000u
+/* For room in the ring, whoever is found out meanwhile: the lock is held, and ten seconds of that
+ * are taken for a deadlock. */
+#define QUEUE_ROOM_US     5000000u
 #define QUEUE_SUSPECTS    8u
 #define QUEUE_PROBES      8u /* rounds of questions; each ends with a device that is cut off */
 
