@@ -30,8 +30,8 @@ BARE := --target=x86_64-unknown-elf -O2 -ffreestanding -fno-pic -mno-red-zone -m
 FLAGS_hv    := $(COMMON) $(BARE) -mcmodel=kernel -fcf-protection=branch -fno-jump-tables
 # The hypervisor is small before it is fast, but for what every exit, command, invalidation, fault and
 # page request passes through: tests/system/bench.py counts its instructions.
-hot := $(patsubst %,hv/%.c,attach bond domain guest_memory hypercall idmap interval invalidate ioas \
-    ioas_map ioas_table iopf iova lock pages pt rings slab sva) \
+hot := $(patsubst %,hv/%.c,attach bond domain guest_memory hypercall idmap interval invalidate \
+    ioas_map ioas_table iopf iova lock pages pt rings slab) \
     $(patsubst %,arch/x86/%.c,exit guest_state mmio vcpu svm/svm svm/exits svm/event vmx/exits vmx/event vmx/step) \
     $(patsubst %,drivers/iommu/vtd/%.c,batch domain inval pasid prq queue)
 FLAGS_guest := $(COMMON) $(BARE) -mcmodel=small
@@ -81,9 +81,11 @@ $(foreach n,$(efi_test_names),$(eval $(call efi_rule,$(B)/tests/$n.efi,$(wildcar
 
 hv_src := $(wildcard hv/*.c arch/x86/*.[cS] arch/x86/*/*.[cS] drivers/iommu/*.c drivers/iommu/*/*.c)
 
+# Segments start on pages where they run (linker.ld), but not in the file: the loader copies them.
+LDHV := $(subst page-size=4096,page-size=64 -z common-page-size=64,$(LDBARE))
 $(B)/sluice.elf: $(call objects,hv,$(hv_src)) linker.ld $(NEWLIB)/lib/libc.a
 	$(call begin,LINK,$@)
-	$(Q)ld.lld$(LLVM) $(LDBARE) -T linker.ld -o $@ $(filter %.o %.a,$^)
+	$(Q)ld.lld$(LLVM) $(LDHV) -T linker.ld -o $@ $(filter %.o %.a,$^)
 
 # What is started: without symbols.
 $(B)/sluice.stripped.elf: $(B)/sluice.elf

@@ -43,7 +43,7 @@ host_test := $(B)/tests/host-test.elf
 $(host_test): $(call objects,hv,$(filter-out hv/main.c,$(hv_src)) $(wildcard tests/system/host/*.c)) \
     linker.ld $(NEWLIB)/lib/libc.a
 	$(call begin,LINK,$@)
-	$(Q)ld.lld$(LLVM) $(LDBARE) --strip-all -T linker.ld -o $@ $(filter %.o %.a,$^)
+	$(Q)ld.lld$(LLVM) $(LDHV) --strip-all -T linker.ld -o $@ $(filter %.o %.a,$^)
 
 # hv/pt.c in time, on this machine: as in the hypervisor, but for what a program on Linux must have.
 FLAGS_speed := $(COMMON) -D_GNU_SOURCE= -O2 -fno-pic -fno-omit-frame-pointer -fno-common -mno-sse -mno-mmx \
