@@ -147,6 +147,31 @@ static void closed_devices_are_answered(void **state)
     stop();
 }
 
+/* Hardware hangs, the queue has no room, and there are a thousand to refuse: others wait for the
+ * lock meanwhile. */
+static void a_queue_without_room_is_waited_for_once(void **state)
+{
+    (void)state;
+    start();
+    struct vtd_device *v = a.driver;
+    struct vtd_queue *q = &a.unit->queue;
+    for (unsigned i = 0; i < 1000; i++)
+        bed_page_request(BED_A, 5, 0x1000ull * i, i & 0x1ff, true);
+    bed.dead = true;
+    while (q->tail + 3 <= q->limit)
+        iommu_vtd.invalidate(&(struct iommu_inval){
+            .dev = &b, .pasid = 5, .kind = IOMMU_INVAL_RANGE, .bytes = PAGE_SIZE });
+    v->pri = false;
+    uint64_t before = time_now();
+    iommu_vtd.poll();
+    assert_true((time_now() - before) / 1000000000 <= 6); /* a nanosecond each */
+    v->pri = true;
+    bed.dead = false;
+    vtd_model_mmio_write(bed.model[0], 0x88, 8, q->tail % QUEUE_ENTRIES * 32);
+    vtd_model_run(bed.model[0]);
+    stop();
+}
+
 /* Between page requests being on in the unit and off for the core there is a moment. */
 static void a_request_in_that_moment(void **state)
 {
@@ -325,6 +350,7 @@ int main(void)
         bed_test(without_pasid),
         bed_test(off_means_invalid),
         bed_test(closed_devices_are_answered),
+        bed_test(a_queue_without_room_is_waited_for_once),
         bed_test(a_request_in_that_moment),
         bed_test(promises_fit_the_ring),
         bed_test(drain_takes_its_own),

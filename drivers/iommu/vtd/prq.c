@@ -17,6 +17,8 @@ enum {
     TYPE_REQUEST = 1,
 };
 
+#define NO_ROOM UINT64_MAX /* in place of the number of a wait */
+
 static_assert(sizeof(struct vtd_prq_raw) * PRQ_ENTRIES == PAGE_SIZE << BACKLOG_ORDER, "backlog");
 
 enum hv_status vtd_prq_start(struct iommu_unit *unit)
@@ -61,21 +63,22 @@ static bool is_stop_marker(const struct iommu_page_request *req)
     return req->pasid_present && !req->read && !req->write;
 }
 
-/* Lock held; the answer is put in the invalidation queue, not yet published. */
+/* Lock held; the answer is put in the invalidation queue, not yet published. A queue that has no
+ * room is waited for once: there may be two thousand to refuse, and others wait for the lock. */
 static void refuse(struct iommu_unit *unit, const struct iommu_page_request *req, uint64_t *first)
 {
-    if (!req->last || is_stop_marker(req))
+    if (!req->last || is_stop_marker(req) || *first == NO_ROOM)
         return;
     struct vtd_desc d = vtd_desc_response(req->rid, req->pasid_present, req->pasid, req->group, 1);
     enum hv_status status = vtd_queue_put(unit, &d, 1, first);
     if (status) /* the queue does not move: said there */
-        return;
+        *first = NO_ROOM;
 }
 
 static void publish(struct iommu_unit *unit, uint64_t first)
 {
     struct vtd_ticket ticket;
-    if (!first)
+    if (!first || first == NO_ROOM) /* then others publish what was put in */
         return;
     enum hv_status status = vtd_queue_submit(unit, first, false, &ticket);
     if (status)
