@@ -811,7 +811,7 @@ int main(void)
         row(joining_without_memory_holds_nothing, true),
     };
     static const struct CMUnitTest others[] = {
-#define one(f, kind) { #f, f, fresh, check, &kind }
+#define one(f, kind) { #f, f, fresh, check, &(kind) }
         one(what_firmware_forbids_is_not_used, limited),
         one(legacy_leaves_snoop_where_the_unit_can, old_snooping),
         one(legacy_leaves_snoop_where_the_unit_can, old_plain),
