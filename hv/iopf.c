@@ -578,7 +578,7 @@ static void publish(struct device *d, struct iopf *f, uint32_t categories)
     struct rings *r = d->vm->rings;
 
     lock_take(&r->events);
-    d->iopf = categories;
+    __atomic_store_n(&d->iopf, categories, __ATOMIC_RELAXED); /* serve() looks without the lock */
     if (f && !d->groups)
         r->promised += f->slots;
     else if (!f && d->groups)
