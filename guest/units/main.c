@@ -229,10 +229,32 @@ const struct source *source_of(uint32_t rid)
     return NULL;
 }
 
+/* Firmware left a device at work, which wrote here until Sluice took over: never since. */
+static void left_running(uint64_t from)
+{
+    volatile uint64_t *word = (volatile uint64_t *)from;
+    uint64_t words = (option("beyond", 0) - from) / 8, old = 0, fresh = 0;
+
+    for (uint64_t i = 0; i < words; i++) {
+        old += word[i] != 0;
+        word[i] = 0;
+    }
+    for (uint64_t begin = rdtsc(); rdtsc() - begin < 300000 * ticks_per_us();)
+        pause_once();
+    for (uint64_t i = 0; i < words; i++)
+        fresh += word[i] != 0;
+    print("left at work: %lu words of it were here, %lu came since\n", (unsigned long)old,
+          (unsigned long)fresh);
+    print("@test left_running %s\n", old && !fresh ? "ok" : "FAILED");
+    failures += !old || fresh;
+}
+
 int guest_main(void)
 {
     if (option_text("watch"))
         return watch();
+    if (option("left", 0))
+        left_running(option("left", 0));
     if (event_ring_open(&ring, 256, VECTOR, 0) != HV_OK)
         fail("no event ring\n");
     for (uint32_t i = 0; sluice_device_info(i, &dev.info) == HV_OK; i++) {

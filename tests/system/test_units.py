@@ -251,6 +251,28 @@ class TestUnits(unittest.TestCase):
         self.assertEqual("message_by_dma" in done, IR not in off, found)
         return found, len(names)
 
+    def left_running(self, off, **machine):
+        """Firmware left translation on and a device at work; the guest owns that device then."""
+        r = sluice.boot(BUILD, config(["00:04.0"], "00:05.0", True)
+                        .replace("host=", "left=0x1000000 host="), cpus=3, timeout=120, until=Until(),
+                        shim_options="left-running", **machine)
+        self.assertIn("a device left at work: yes", r.serial, sluice.describe(r))
+        self.assertEqual("off for a moment" in r.serial, off, sluice.describe(r))
+        names = self.guest(r)
+        self.assertIn("left_running", names)
+        self.assertIn("accelerator_shared", names)
+        # Firmware's own: it turned translation on without an invalidation, which old tables need.
+        own = ["COMPLAINT unit te-stale-caches: te-stale-caches: global invalidation after SRTP (6.6): "
+               "missing: context IOTLB"]
+        self.assertEqual(r.complaints, own if off else [], sluice.describe(r))
+
+    def test_left_running(self):
+        self.left_running(False)
+
+    def test_left_running_in_a_mode_that_cannot_change(self):
+        cap = qemu.print_config(BUILD)["cap"] & ~ESRTPS[0]
+        self.left_running(True, server=["--unit-cap", hex(cap)])
+
     def run_all(self, boot, units):
         """(name, what it is, run) of each; two at a time, as much of a run is waiting."""
         with ThreadPoolExecutor(2) as pool:

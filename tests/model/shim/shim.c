@@ -86,6 +86,9 @@ EFI_STATUS EFIAPI efi_main(EFI_HANDLE image, EFI_SYSTEM_TABLE *table)
             options.no_intr_remap ? " without interrupt remapping" : "",
             options.x2apic_opt_out ? " with x2APIC opt-out" : "");
     }
+    if (registers && options.left_running)
+        say("shim: translation left on, a device left at work: %s\n",
+            leave_running(registers) ? "yes" : "no");
     status = loader_start(image, loaded->DeviceHandle);
     say("shim: the loader came back (%r)\n", status);
     return status;

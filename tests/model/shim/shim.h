@@ -18,11 +18,19 @@ struct shim_options {    /* words in \EFI\sluice\shim.cfg of the shim's volume *
     bool no_dmar;        /* "no-dmar": install no table */
     bool no_intr_remap;  /* "no-intr-remap": DMAR flag INTR_REMAP clear */
     bool x2apic_opt_out; /* "x2apic-opt-out": DMAR flag X2APIC_OPT_OUT set */
+    bool left_running;   /* "left-running": translation on, and the first accelerator at work */
 };
 
 /* Find the unit's function, enable its memory decoding and bus mastering, and return the address of
  * its registers; 0: there is none. */
 uint64_t unit_find(uint16_t *rid);
+
+uint32_t config_read(uint16_t rid, uint32_t reg);
+void config_write(uint16_t rid, uint32_t reg, uint32_t value);
+
+/* Turn the translation of the unit at @registers on, with everything passing through, and start a
+ * DMA of the accelerator at 00:04.0 that takes long. False: it did not come on. */
+bool leave_running(uint64_t registers);
 
 /* Make and install a DMAR table with one unit at @registers that covers the whole segment. */
 EFI_STATUS dmar_install(uint64_t registers, const struct shim_options *options);

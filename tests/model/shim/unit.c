@@ -27,13 +27,13 @@ static uint32_t in32(uint16_t port)
     return value;
 }
 
-static uint32_t config_read(uint16_t rid, uint32_t reg)
+uint32_t config_read(uint16_t rid, uint32_t reg)
 {
     out32(CONFIG_ADDRESS, UINT32_C(1) << 31 | (uint32_t)rid << 8 | reg);
     return in32(CONFIG_DATA);
 }
 
-static void config_write(uint16_t rid, uint32_t reg, uint32_t value)
+void config_write(uint16_t rid, uint32_t reg, uint32_t value)
 {
     out32(CONFIG_ADDRESS, UINT32_C(1) << 31 | (uint32_t)rid << 8 | reg);
     out32(CONFIG_DATA, value);

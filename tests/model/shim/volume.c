@@ -60,6 +60,8 @@ void options_read(EFI_HANDLE volume, struct shim_options *options)
             options->no_intr_remap = true;
         else if (is_word(text + start, end - start, "x2apic-opt-out"))
             options->x2apic_opt_out = true;
+        else if (is_word(text + start, end - start, "left-running"))
+            options->left_running = true;
         else
             say("shim: shim.cfg has a word that means nothing here\n");
     }
