@@ -46,7 +46,7 @@ static bool skip(struct vcpu *v)
 {
     bool traced = vcpu_ops->skip(v);
 
-    if (traced)
+    if (__builtin_expect(traced, 0))
         raise(v, VECTOR_DB, false, 0);
     return traced;
 }

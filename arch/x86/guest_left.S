@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * The end of a world switch, for both backends: the guest's registers are saved, ours are on the stack.
- * No register keeps a guest's value, so that nothing mispredicted reaches memory through it; RAX is the
- * backend's. Where the CPU needs it the return stack is filled first: the guest left it full of
- * addresses of its choice, and our RET would go there for a while.
+ * Where the CPU needs it, the return stack is filled first: the guest left it full of addresses of its
+ * choice, and our RET would go there for a while; and no register keeps a guest's value, so that nothing
+ * mispredicted reaches memory through it. RAX is the backend's.
  */
 #include "arch/x86/layout.h"
 
@@ -24,7 +24,7 @@ guest_left:
     jnz 1b
     add $(8 * ENTRIES), %rsp
     lfence
-4:  xor %ecx, %ecx
+    xor %ecx, %ecx
     xor %edx, %edx
     xor %esi, %esi
     xor %edi, %edi
@@ -32,7 +32,7 @@ guest_left:
     xor %r9d, %r9d
     xor %r10d, %r10d
     xor %r11d, %r11d
-    pop %r15
+4:  pop %r15
     pop %r14
     pop %r13
     pop %r12

@@ -147,7 +147,7 @@ void speculation_new_guest(void)
         wrmsr(MSR_PRED_CMD, 1);
 }
 
-void speculation_prepare_entry(void)
+__attribute__((noinline)) void speculation_prepare_entry(void)
 {
     static const uint16_t selector = SEL_DATA;
 
@@ -159,7 +159,7 @@ void speculation_prepare_entry(void)
         __asm__ volatile("verw %0" : : "m"(selector) : "cc");
 }
 
-void speculation_clean_exit(void)
+__attribute__((noinline)) void speculation_clean_exit(void)
 {
     wrmsr(MSR_SPEC_CTRL, speculation_control(speculation) | CTRL_IBRS);
 }

@@ -61,6 +61,5 @@ svm_enter:
     vmload %rax
     cli
     stgi
-    xor %eax, %eax
     jmp guest_left
     .size svm_enter, . - svm_enter

@@ -4,7 +4,6 @@
  * field (APM 2 15.20). Exits that interrupt a delivery hand the event back, and it is delivered
  * again.
  */
-#include "arch/x86/asm.h"
 #include "arch/x86/guest_state.h"
 #include "arch/x86/svm/svm.h"
 
@@ -12,7 +11,6 @@
 #define DR6_CLEAR 0xffff0ff0ull
 #define DR6_HIT   0x000full
 #define DR6_STEP  0x4000ull
-#define ATTR_L    0x200u /* of a segment */
 
 enum { VECTOR_DB = 1, VECTOR_BP = 3, VECTOR_OF = 4, VECTOR_DF = 8 };
 
@@ -116,18 +114,24 @@ bool svm_step_end(struct vcpu *v)
     return c->exit_code == VMEXIT_EXCEPTION + VECTOR_DB && !hit;
 }
 
-bool svm_skip(struct vcpu *v)
+/* Of those that hardly any guest's instruction has. */
+__attribute__((noinline)) static bool skip_flags(struct vmcb *c)
 {
-    struct svm *s = v->backend;
-    struct vmcb *c = s->vmcb;
-    bool long_code = (c->efer & EFER_LMA) && (c->cs.attributes & ATTR_L);
-
-    v->rip = rip_behind(s->next_rip, 0, long_code);
-    c->interrupt_shadow = 0;
     c->rflags &= ~RFLAGS_RF;
     if (c->rflags & RFLAGS_TF)
         c->dr6 |= DR6_STEP;
     return c->rflags & RFLAGS_TF;
+}
+
+/* VMRUN does not mind a RIP beyond 32 bits (APM 2 15.5.1); 32-bit code ignores them. */
+bool svm_skip(struct vcpu *v)
+{
+    struct svm *s = v->backend;
+    struct vmcb *c = s->vmcb;
+
+    v->rip = s->next_rip;
+    c->interrupt_shadow = 0;
+    return __builtin_expect(c->rflags & (RFLAGS_TF | RFLAGS_RF), 0) ? skip_flags(c) : false;
 }
 
 bool svm_inject_exception(struct vcpu *v, uint8_t vector, bool has_code, uint32_t code)
