@@ -118,9 +118,11 @@ void fuzz_one(const uint8_t *data, size_t size)
         check_list(&d.reserved_for, d.nreserved);
         check_list(&d.ats_ports, UINT8_MAX + 1);
         check_list(&d.ats_integrated, UINT8_MAX + 1);
+        check_list(&d.properties, UINT8_MAX + 1);
         check_functions(&d, &d.scopes);
         check_functions(&d, &d.reserved_for);
         check_functions(&d, &d.ats_ports);
+        check_functions(&d, &d.properties);
         check_function(&d, (rid_t)length);
         /* One byte short, or one byte wrong, it is no table. */
         uint32_t told;
