@@ -15,10 +15,14 @@
 extern struct accel accel;
 extern uint32_t device, pasid, bond;
 extern struct space space;
-extern uint8_t *frames;   /* PAGES of them */
+extern uint8_t *frames; /* PAGES of them */
+extern volatile struct accel_completion *records;
 extern uint64_t count[8]; /* events, by type */
+extern bool serve;        /* answer page requests */
 
 void must(enum hv_status status, enum hv_status wanted, const char *what);
+/* IOPF on, bound to the process: also after a reset. */
+void enable(void);
 /* The device fills [@va, @va + @size); its record @record, 0 to PAGES - 1, says so. */
 void submit(unsigned record, uint64_t va, uint64_t size);
 /* Page requests are answered here. */
@@ -34,6 +38,9 @@ void calls(void);
 void commands(void);
 /* First-stage tables of chance, under a device at work. */
 void tables(void);
+/* The device is reset under load; it is pulled out. */
+void resets(void);
+void vanishes(void);
 /* Another vCPU changes what this one has Sluice read. */
 void race(void);
 

@@ -24,9 +24,9 @@ struct space space;
 uint8_t *frames;
 uint64_t count[8];
 static struct event_ring events;
-static volatile struct accel_completion *records;
+volatile struct accel_completion *records;
 static uint64_t refused, last_told; /* of the faults: interrupt messages; those with LAST set */
-static bool serve = true;           /* answer page requests */
+bool serve = true;
 
 void must(enum hv_status status, enum hv_status wanted, const char *what)
 {
@@ -39,10 +39,17 @@ static void quiet(struct interrupt_frame *frame)
     (void)frame;
 }
 
+void enable(void)
+{
+    uint64_t outstanding;
+
+    must(sluice_iopf_enable(device, HC_IOPF_BIND, &outstanding), HV_OK, "IOPF");
+    must(sluice_bind(device, (uint64_t)space.root, HC_PASID_ANY, 0, &bond, &pasid), HV_OK, "bind");
+}
+
 static void set_up(void)
 {
     struct hc_device_info info;
-    uint64_t outstanding;
     int32_t rid = pci_find(ACCEL_PCI_ID, -1);
 
     if (rid < 0 || !accel_open(&accel, (uint32_t)rid))
@@ -51,11 +58,10 @@ static void set_up(void)
     device = info.device;
     interrupt_handler(EVENT_VECTOR, quiet);
     must(event_ring_open(&events, 256, EVENT_VECTOR, 0), HV_OK, "event ring");
-    must(sluice_iopf_enable(device, HC_IOPF_BIND, &outstanding), HV_OK, "IOPF");
     space = space_new();
     frames = pages_new(PAGES);
     records = pages_new(1);
-    must(sluice_bind(device, (uint64_t)space.root, HC_PASID_ANY, 0, &bond, &pasid), HV_OK, "bind");
+    enable();
     space_map(&space, VA - PAGE, (uint64_t)records, true);
 }
 
@@ -303,6 +309,7 @@ static const struct mode {
     { "flood", flood },   { "wrong-pasid", wrong_pasid }, { "never-last", never_last },
     { "calls", calls },   { "interrupts", interrupts },   { "commands", commands },
     { "faults", faults }, { "tables", tables },           { "race", race },
+    { "resets", resets }, { "vanishes", vanishes },
 };
 
 int guest_main(void)
