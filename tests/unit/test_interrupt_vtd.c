@@ -6,24 +6,16 @@
 
 #include "arch/x86/vcpu.h"
 #include "hv/interrupt.h"
-#include "tests/unit/abi_vm.h"
-#include "tests/unit/vtd_bed.h"
+#include "tests/unit/vtd_core.h"
 
 static struct vm *vm, *other;
 
 static int fresh(void **state)
 {
-    uint8_t table[4096];
     int result = bed_fresh(state);
 
-    fake_reset();
-    abi_calls = (struct abi_calls){ 0 };
     platform_set_cpus(4, 0);
-    bed_make(NULL, 1);
-    size_t length = bed_dmar(table);
-    assert_int_equal(iommu_vtd.probe(table, length, &device_events), HV_OK);
-    assert_int_equal(iommu_vtd.start(), HV_OK);
-    iommu = &iommu_vtd;
+    vtd_core_start(NULL);
     vm = abi_make_vm(0, "vm", bed.ram, BED_RAM);
     other = abi_make_vm(1, "other", platform_ram(2 << 20), 2 << 20);
     for (unsigned i = 0; i < 2; i++) {

@@ -3,8 +3,7 @@
 /* The core on the VT-d driver on the model: what a guest does shows in the DMA of its devices. */
 #include <string.h>
 
-#include "tests/unit/abi_vm.h"
-#include "tests/unit/vtd_bed.h"
+#include "tests/unit/vtd_core.h"
 
 #define VA 0x7f0000000000ull
 
@@ -14,25 +13,14 @@ static uint32_t pasid, bond;
 
 static int fresh(void **state)
 {
-    uint8_t table[4096];
     int result = bed_fresh(state);
+    struct vtd_core c = vtd_core_bound(NULL);
 
-    fake_reset();
-    abi_calls = (struct abi_calls){ 0 };
-    iopf_set_deadline(1000);
-    bed_make(NULL, 1);
-    size_t length = bed_dmar(table);
-    assert_int_equal(iommu_vtd.probe(table, length, &device_events), HV_OK);
-    assert_int_equal(iommu_vtd.start(), HV_OK);
-    iommu = &iommu_vtd;
-    vm = abi_make_vm(0, "vm", bed.ram, BED_RAM);
-    other = abi_make_vm(1, "other", platform_ram(2 << 20), 2 << 20);
-    assert_int_equal(device_add(vm, &(struct boot_pci){ BED_A, 1, 0 }), HV_OK);
-    assert_int_equal(device_add(vm, &(struct boot_pci){ BED_B, 2, 0 }), HV_OK);
-    assert_int_equal(device_add(other, &(struct boot_pci){ BED_C, 3, 0 }), HV_OK);
-    root = bed_root();
-    bond = bind(vm, 0, root.v, &pasid);
-    bind(vm, 1, root.v, NULL);
+    vm = c.vm;
+    other = c.other;
+    root = c.root;
+    pasid = c.pasid;
+    bond = c.bond;
     return result;
 }
 
