@@ -136,6 +136,6 @@ enum hv_status hypercall(struct vcpu *v, const struct hypercall_regs *regs, uint
     *value = 0;
     if (regs->number != HC_NULL)
         return dispatch(v->vm, regs, value);
-    *value = SLUICE_ABI_VERSION;
+    *value = hypercall_null();
     return HV_OK;
 }

@@ -55,13 +55,9 @@ static void on_none(struct vcpu *, const struct vcpu_exit *)
 {
 }
 
-static void on_hypercall(struct vcpu *v, const struct vcpu_exit *)
+/* Apart, as HC_NULL has no arguments that would have to be gathered. */
+[[gnu::noinline]] static void call_with_arguments(struct vcpu *v)
 {
-    if (vcpu_ops->cpl(v) != 0) {
-        raise(v, VECTOR_UD, false, 0);
-        return;
-    }
-
     struct hypercall_regs regs = {
         v->reg[REG_RAX],
         { v->reg[REG_RDI], v->reg[REG_RSI], v->reg[REG_RDX], v->reg[REG_R10], v->reg[REG_R8] },
@@ -71,6 +67,20 @@ static void on_hypercall(struct vcpu *v, const struct vcpu_exit *)
 
     v->reg[REG_RAX] = (uint64_t)(int64_t)status;
     v->reg[REG_RDX] = value;
+}
+
+static void on_hypercall(struct vcpu *v, const struct vcpu_exit *)
+{
+    if (vcpu_ops->cpl(v) != 0) {
+        raise(v, VECTOR_UD, false, 0);
+        return;
+    }
+    if (v->reg[REG_RAX] == HC_NULL) {
+        v->reg[REG_RAX] = HV_OK;
+        v->reg[REG_RDX] = hypercall_null();
+    } else {
+        call_with_arguments(v);
+    }
     skip(v);
 }
 
