@@ -93,7 +93,7 @@ void runs_stay_in_table_and_range(void)
 }
 
 /* Whatever the tables say, a walk ends within them. */
-/* proof: a_walk_stays_in_its_tables slow --unwind 6 --nondet-static */
+/* proof: a_walk_stays_in_its_tables slow --nondet-static --unwind 6 --nondet-static */
 /* broken: hv/pt.c s/&table\[(in >> shift) & (ENTRIES - 1)\]/\&table[in >> shift]/ */
 /* broken: hv/pt.c s/level > 1; level--, shift -= 9/level > 0; level--, shift -= 9/ */
 void a_walk_stays_in_its_tables(void)
