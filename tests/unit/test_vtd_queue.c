@@ -548,6 +548,37 @@ static void a_hanging_unit_is_left(void **state)
     stop();
 }
 
+/* A device is cut off while nothing more fits: until the unit has forgotten it, nothing that it
+ * translated through is given back, and then it reaches nothing. */
+static void a_cut_without_room_is_flushed_before_ids_are_free(void **state)
+{
+    struct iommu_stage2 lost, more;
+    uint64_t first = 0, value;
+    (void)state;
+    start();
+    bed_map(root, 0x100000, 0x10000);
+    assert_int_equal(bed_read(BED_B, 5, 0x100000, &value), 0); /* its context is cached */
+    assert_int_equal(iommu_vtd.stage2_create(a.unit, &pt, &lost), HV_OK);
+    assert_int_equal(iommu_vtd.stage2_create(a.unit, &pt, &more), HV_OK);
+    bed.dead = true;
+    while (vtd_queue_put(a.unit, &vtd_desc_fence, 1, &first) == HV_OK)
+        ;
+    iommu_vtd.device_fail(&b, HV_ENODEV);
+    assert_true(platform_logged("caches not flushed"));
+    assert_int_equal(iommu_vtd.stage2_destroy(&lost), HV_ETIMEDOUT);
+    bed.dead = false;
+    struct vtd_queue *q = &a.unit->queue;
+    vtd_model_mmio_write(bed.model[0], 0x88, 8, q->published % QUEUE_ENTRIES * 32);
+    vtd_model_run(bed.model[0]);
+    assert_int_equal(iommu_vtd.stage2_destroy(&more), HV_OK);
+    assert_int_not_equal(bed_read(BED_B, 5, 0x100000, &value), 0);
+    uint64_t before = q->tail; /* and that was all: PASID cache, IOTLB, wait */
+    assert_int_equal(iommu_vtd.stage2_create(a.unit, &pt, &more), HV_OK);
+    assert_int_equal(iommu_vtd.stage2_destroy(&more), HV_OK);
+    assert_int_equal(types(before), 0x725);
+    stop();
+}
+
 /* A descriptor that hardware refuses is our bug: told to its owner, and the queue goes on. */
 static void a_refused_descriptor(void **state)
 {
@@ -697,6 +728,7 @@ int main(void)
         bed_test(silent_with_a_full_ring),
         bed_test(unexpected_completions_do_not_flood_the_log),
         bed_test(a_hanging_unit_is_left),
+        bed_test(a_cut_without_room_is_flushed_before_ids_are_free),
         bed_test(a_refused_descriptor),
         bed_test(order_of_descriptors),
         bed_test(device_tlb_sizes),

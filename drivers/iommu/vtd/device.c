@@ -322,10 +322,30 @@ void vtd_device_fail(struct vtd_device *v, enum hv_status why)
     struct iommu_unit *unit = v->unit;
     struct vtd_desc desc[VTD_INVAL_MAX];
     lock_take(&unit->queue.lock);
-    unsigned n = vtd_device_cut(v, why, desc);
+    bool now = vtd_device_cut(v, why, desc);
+    unit->cuts += now;
     lock_drop(&unit->queue.lock);
-    if (n && vtd_queue_execute(unit, desc, n, false))
+    if (now && vtd_device_flush_cuts(unit))
         log_error("vtd", "%s: device %04x: caches not flushed", unit->name, v->rid);
+}
+
+enum hv_status vtd_device_flush_cuts(struct iommu_unit *unit)
+{
+    struct vtd_inval_args args = { .unit = unit };
+    lock_take(&unit->queue.lock);
+    uint32_t cut = unit->cuts;
+    bool flushed = cut == unit->cuts_flushed;
+    lock_drop(&unit->queue.lock);
+    if (flushed)
+        return HV_OK;
+    enum hv_status status = vtd_inval_run(VTD_ROOT_SET, &args, false); /* everything */
+    if (status)
+        return status;
+    lock_take(&unit->queue.lock);
+    if ((int32_t)(cut - unit->cuts_flushed) > 0) /* else another CPU was faster */
+        unit->cuts_flushed = cut;
+    lock_drop(&unit->queue.lock);
+    return HV_OK;
 }
 
 void vtd_device_report(struct iommu_unit *unit)

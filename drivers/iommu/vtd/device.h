@@ -67,6 +67,9 @@ enum hv_status vtd_device_slot(struct iommu_unit *unit, rid_t rid, struct vtd_de
 unsigned vtd_device_cut(struct vtd_device *v, enum hv_status why, struct vtd_desc *desc);
 /* Without the lock: the same, and wait. */
 void vtd_device_fail(struct vtd_device *v, enum hv_status why);
+/* Flush for devices that were cut off and whose own invalidations are not known to be done, if
+ * there are such: until then a cached context may lead to what they translated through. */
+enum hv_status vtd_device_flush_cuts(struct iommu_unit *unit);
 /* Tell the core of the devices cut off. */
 void vtd_device_report(struct iommu_unit *unit);
 

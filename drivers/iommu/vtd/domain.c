@@ -48,7 +48,9 @@ enum hv_status vtd_did_alloc(struct iommu_unit *unit, uint32_t *did)
 enum hv_status vtd_did_free(struct iommu_unit *unit, uint32_t did)
 {
     struct vtd_inval_args args = { .unit = unit, .did = did };
-    enum hv_status status = vtd_inval_run(VTD_DOMAIN_FREED, &args, false);
+    enum hv_status status = vtd_device_flush_cuts(unit);
+    if (!status)
+        status = vtd_inval_run(VTD_DOMAIN_FREED, &args, false);
     if (status) {
         log_error("vtd", "%s: domain id %u cannot be flushed: never used again", unit->name, did);
         return status;

@@ -215,6 +215,7 @@ static void device_timeout(struct iommu_unit *unit, uint64_t record)
     n += collect_lost(q, from, head, name ? rid : 0, again + n);
     if (q->tail + n - head >= QUEUE_ENTRIES) { /* very many at once: the reserve is used up */
         log_error("vtd", "%s: no room to flush device %04x", unit->name, rid);
+        unit->cuts += name && first; /* somebody else does */
         again += first;
         n -= first;
         q->suspects = first = 0;

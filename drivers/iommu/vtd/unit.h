@@ -32,6 +32,9 @@ struct iommu_unit {
     struct vtd_device *devices;
     struct vtd_device **by_bus[256]; /* requester id to device in two steps; pages stay */
     struct vtd_device *failures;     /* cut off, not yet reported; guarded by queue.lock */
+    /* Cuts that somebody has yet to flush, numbered, and the last one known to be flushed: until
+     * they are the same, no domain id is given back. Likewise. */
+    uint32_t cuts, cuts_flushed;
 };
 
 /* Map the registers and decode. Changes nothing. HV_EINVAL: no unit there; HV_ENOTSUP; HV_ENOMEM.
