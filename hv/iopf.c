@@ -297,6 +297,8 @@ static enum hv_status deliver(struct iopf *f, struct group *g, const struct iomm
     const bool guests = is_guests(g->bond);
     if (guests && !f->pending && !(f->device->iopf & HC_IOPF_MAP))
         found = judge(g->bond->space, req);
+    if (!guests && found == HV_OK) /* no fault, but the guest answers for it no longer */
+        return HV_ENOENT;
     if (!guests || (found != HV_OK && found != HV_ENOENT)) {
         enum hv_status status = report_refused(f->device, req, reason_of(found));
         return status == HV_OK ? found : status;

@@ -558,6 +558,36 @@ static void groups_of_both_kinds_have_one_answer(void **state)
     assert_int_equal(vm->stats.page_responses, 2);
 }
 
+/* The guest has part of a group when it stops to take requests: it cannot answer, so Sluice does,
+ * at once, also if there is nothing wrong with the last one. */
+static void a_group_that_the_guest_leaves_is_refused_at_once(void **state)
+{
+    const struct hc_sva_bind in = {
+        .device = 0, .pasid = 5, .levels = 4, .root = root.v, .flags = HC_BIND_NO_IOPF
+    };
+    uint64_t value;
+
+    (void)state;
+    on(vm, 0, BOTH);
+    assert_int_equal(attach(vm, 0, 5, HC_DOMAIN_NESTED, root.v), HV_OK);
+    bed_map(root, VA, 0x30000);
+    request(BED_A, 5, VA + 0x1000, 3, false, false);
+    struct hc_page_response answer_it = { .cookie = next_event(HC_EVENT_PAGE_REQUEST).cookie };
+    assert_int_equal(call_struct(vm, HC_SVA_BIND, &in, sizeof(in), &value), HV_OK);
+    const unsigned before = bed.nresponses;
+    request(BED_A, 5, VA, 3, true, false);
+    assert_int_equal(bed.nresponses, before + 1);
+    assert_int_equal(bed.response[before].prgi, 3);
+    assert_int_equal(bed.response[before].code, 1);
+    assert_int_equal(events_waiting(vm), 0);
+    assert_int_equal(call_with(vm, HC_PAGE_RESPONSE, answer_it), HV_EALREADY);
+    bed_interrupts();
+    assert_int_equal(bed.nresponses, before + 1);
+    assert_int_equal(vm->stats.responses_by_sluice, 1);
+    assert_int_equal(ask(BED_A, 5, VA, false), 0); /* the device tries again */
+    assert_int_equal(through(BED_A, 5, VA), 0x30001);
+}
+
 /* Each category by itself. */
 static void a_category_that_is_off_serves_nothing(void **state)
 {
@@ -979,6 +1009,7 @@ int main(void)
         all(a_page_goes_alone),
         all(second_stage_faults_are_sluices_first_stage_faults_the_guests),
         all(groups_of_both_kinds_have_one_answer),
+        all(a_group_that_the_guest_leaves_is_refused_at_once),
         all(a_category_that_is_off_serves_nothing),
         shadow(shadows_hold_what_is_there),
         all(a_nested_requester_id_is_served_and_cut),
