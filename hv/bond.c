@@ -47,6 +47,7 @@ static void link_bond(struct bond *bond)
 {
     bond->next = bond->space->bonds;
     bond->space->bonds = bond;
+    bond->device->all_bonds++;
     if (bond->space->pasid == PASID_RID)
         bond->device->rid_bond = bond;
 }
@@ -58,6 +59,7 @@ static void unlink_bond(struct bond *bond)
     while (*link != bond)
         link = &(*link)->next;
     *link = bond->next;
+    bond->device->all_bonds--;
     if (bond->device->rid_bond == bond)
         bond->device->rid_bond = NULL;
 }

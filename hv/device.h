@@ -39,6 +39,8 @@ struct device {
     uint64_t generation;   /* of groups while off: what cookies were given out up to */
     /* Guarded by the VM's lock. */
     uint32_t bonds;               /* SVA bonds */
+    uint32_t all_bonds;           /* all there are */
+    uint32_t ending;              /* where sva_end_device() goes on: a PASID */
     uint32_t iopf_bonds;          /* those that rely on page requests */
     uint32_t ram_domains;         /* bonds, SVA or not, over the VM's RAM: IDENTITY and NESTED */
     struct interrupt *interrupts; /* hv/interrupt.c: one page, once there was one */

@@ -22,8 +22,10 @@ static enum hv_status begin(struct device *d)
         return HV_EIO;
     if (!device_resets(d))
         return HV_ENOTSUP;
+    enum hv_status status = sva_end_device(d);
+    if (status != HV_OK)
+        return status;
     d->resetting = true;
-    sva_end_device(d);
     iopf_off(d);
     (void)iommu->device_stop(&d->io); /* device_restart() tells */
     return HV_OK;

@@ -14,6 +14,7 @@ struct device;
 /** Lock: none; takes the VM's, but not while it waits.
  *  @return HV_OK: BLOCKED, IOPF off, not failed; its configuration space and interrupts are as
  * before. HV_ENOTSUP: it has no such reset; HV_EBUSY: another call resets it: nothing has changed.
+ *          HV_EAGAIN: many bonds have ended, others are left: call again, it goes on there.
  *          HV_EIO: it is gone, or the unit does not confirm; HV_ETIMEDOUT: it, or the unit, does
  * not answer in time: it is BLOCKED and has failed. */
 enum hv_status reset_device(struct device *d);

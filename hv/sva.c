@@ -38,40 +38,57 @@ enum hv_status sva_create(struct vm *vm)
     return HV_OK;
 }
 
-#define BONDS_PER_LOOK 64u
+#define BONDS_PER_LOOK  64u
+#define SPACES_PER_CALL 1024u   /* all with the VM's lock: a few hundredths of a second, */
+#define END_STEP_US     100000u /* or where hardware is waited for, no bond after that */
 
-/* Free the bonds of @only, or (NULL) of all. */
-static void end_bonds(struct vm *vm, const struct device *only)
+/* This may be the CPU that the units interrupt, and a VM can have a million bonds. */
+static void look_up(unsigned n)
+{
+    if (n % BONDS_PER_LOOK == 0)
+        iommu->poll();
+}
+
+enum hv_status sva_end_device(struct device *d)
+{
+    const struct sva *sva = d->vm->sva;
+    uint64_t start = time_now(), most = END_STEP_US * time_ticks_per_us();
+
+    if (d->rid_bond)
+        bond_free(d->rid_bond);
+    for (unsigned n = 1; d->all_bonds && n <= SPACES_PER_CALL && time_now() - start <= most; n++) {
+        uint32_t id = idmap_next(&sva->pasids, d->ending);
+        struct bond *bond = id < IDMAP_SIZE ? bond_find(d, id) : NULL;
+        d->ending = id < IDMAP_SIZE ? id + 1 : 0; /* round: bonds are made between calls, too */
+        if (bond)
+            bond_free(bond);
+        look_up(n);
+    }
+    return d->all_bonds ? HV_EAGAIN : HV_OK;
+}
+
+static void end_bonds(struct vm *vm)
 {
     struct sva *sva = vm->sva;
     unsigned n = 0;
 
     for (unsigned i = 0; i < vm->ndevices; i++) {
-        if (vm->device[i]->rid_bond && (!only || vm->device[i] == only))
+        if (vm->device[i]->rid_bond)
             bond_free(vm->device[i]->rid_bond);
     }
     for (uint32_t id = 0; (id = idmap_next(&sva->pasids, id)) < IDMAP_SIZE; id++) {
         struct space *space = idmap_get(&sva->pasids, id);
         for (struct bond *bond = space->bonds, *next; bond; bond = next) {
             next = bond->next; /* the last one takes the space with it */
-            if (only && bond->device != only)
-                continue;
             bond_free(bond);
-            /* This may be the CPU that the units interrupt, and a VM can have a million bonds. */
-            if (++n % BONDS_PER_LOOK == 0)
-                iommu->poll();
+            look_up(++n);
         }
     }
 }
 
-void sva_end_device(struct device *d)
-{
-    end_bonds(d->vm, d);
-}
-
 void sva_end(struct vm *vm)
 {
-    end_bonds(vm, NULL);
+    end_bonds(vm);
     demand_settle(vm);
     ioas_end(vm);
     domain_end(vm);

@@ -15,8 +15,8 @@ enum hv_status sva_create(struct vm *vm);
 /* Block and free all bonds, domains, spaces, PASIDs, second stages. No vCPU runs any more. */
 void sva_end(struct vm *vm);
 void sva_destroy(struct vm *vm);
-/* Block and free all bonds of @d, its RID's too, with the spaces that have no other. Lock: the
- * VM's, or no vCPU runs any more. */
-void sva_end_device(struct device *d);
+/* Block and free bonds of @d, its RID's too, with the spaces that have no other. HV_EAGAIN: there
+ * are more; the next call goes on where this one stopped. Lock: the VM's. */
+enum hv_status sva_end_device(struct device *d);
 
 #endif

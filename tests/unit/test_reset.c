@@ -266,6 +266,50 @@ static void a_reset_gives_the_device_back_as_new(void **state)
     same(&clean, &now, 0);
 }
 
+/* It takes many calls, and each leaves the VM's lock to others soon. */
+static void a_reset_of_very_many_bonds_takes_calls(void **state)
+{
+    const struct device *d = vm->device[0];
+    const uint32_t last = 2500;
+    unsigned calls = 0;
+    enum hv_status status;
+    uint64_t value;
+
+    (void)state;
+    struct counts clean = count();
+    for (uint32_t p = 1; p <= last; p++)
+        assert_int_equal(attach(vm, 1, p, HC_DOMAIN_IDENTITY, 0), HV_OK);
+    struct counts with_neighbour = count();
+    for (uint32_t p = 1; p <= 1500; p++)
+        assert_int_equal(attach(vm, 0, p, HC_DOMAIN_IDENTITY, 0), HV_OK);
+    assert_int_equal(attach(vm, 0, last, HC_DOMAIN_IDENTITY, 0), HV_OK);
+    for (;; calls++) {
+        uint32_t bonds = d->all_bonds;
+        status = reset(0);
+        assert_true(bonds - d->all_bonds <= 1024);
+        if (status != HV_EAGAIN)
+            break;
+        assert_in_range(calls, 0, 3);
+        assert_int_equal(bed_resettable(BED_A)->resets, 1);
+        assert_int_equal(info_of(0).state, HC_DEVICE_OK);
+        assert_int_equal(bed_read(BED_A, (int32_t)last, 0x7000, &value), 0);
+        if (!calls) /* behind its back */
+            assert_int_equal(attach(vm, 0, 1, HC_DOMAIN_IDENTITY, 0), HV_OK);
+    }
+    assert_int_equal(status, HV_OK);
+    assert_int_equal(calls, 2);
+    assert_int_equal(bed_resettable(BED_A)->resets, 2);
+    reaches_nothing(BED_A);
+    struct counts now = count();
+    same(&with_neighbour, &now, 0);
+    assert_int_equal(bed_read(BED_B, (int32_t)last, 0x7000, &value), 0);
+    while ((status = reset(1)) == HV_EAGAIN)
+        ;
+    assert_int_equal(status, HV_OK);
+    now = count();
+    same(&clean, &now, 0);
+}
+
 static void what_has_no_reset_says_so(void **state)
 {
     uint64_t value;
@@ -378,7 +422,10 @@ static void a_unit_that_hangs_keeps_it_failed(void **state)
 {
     (void)state;
     work();
+    assert_int_equal(attach(vm, 0, TAKEN, HC_DOMAIN_IDENTITY, 0), HV_OK);
     bed.dead = true;
+    assert_int_equal(reset(0), HV_EAGAIN); /* one of two bonds was enough for one call */
+    assert_int_equal(vm->device[0]->all_bonds, 1);
     assert_int_equal(reset(0), HV_ETIMEDOUT);
     assert_int_equal(bed_resettable(BED_A)->resets, 2); /* its DMA has to stop */
     assert_int_equal(info_of(0).state, HC_DEVICE_FAILED);
@@ -803,6 +850,7 @@ int main(void)
 #define bed_case(f) cmocka_unit_test_setup_teardown(f, fresh, check)
     const struct CMUnitTest tests[] = {
         bed_case(a_reset_gives_the_device_back_as_new),
+        bed_case(a_reset_of_very_many_bonds_takes_calls),
         bed_case(what_has_no_reset_says_so),
         bed_case(others_calls_find_it_busy),
         bed_case(waits_for_a_slow_function_are_bounded),
