@@ -121,7 +121,8 @@ static enum guest_walk walk(const struct vm *vm, gpaddr_t root, unsigned levels,
     unsigned shift = PAGE_SHIFT + 9 * levels;
     uint64_t table = root.v;
 
-    *t = (struct trace){ .writable = true };
+    t->n = 0; /* the rest counts as far as this says */
+    t->writable = true;
     /* Not canonical: no table describes it. */
     int64_t sign = (int64_t)(address << (64 - shift)) >> (64 - shift);
     if ((uint64_t)sign != address)
