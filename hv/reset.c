@@ -46,7 +46,7 @@ enum hv_status reset_device(struct device *d)
     d->resetting = false;
     if (status == HV_OK)
         status = iommu->device_restart(&d->io);
-    else if (status == HV_ENODEV) {
+    else if (status == HV_ENODEV || status == HV_ENOTSUP) { /* it could be reset a moment ago */
         device_lost(d);
         status = HV_EIO;
     }

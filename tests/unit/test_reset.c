@@ -539,6 +539,26 @@ static void another_one_in_its_place_is_not_taken_for_it(void **state)
     reaches_nothing(BED_A);
 }
 
+static void has_no_reset_any_more(void)
+{
+    platform_put(bed_function(BED_A)->config, FLR_PCIE + 4, 4, 0x00008fc0);
+    bed.on_tlb = NULL;
+}
+
+/* By then its bonds have ended: what answers is not what was asked at the start. */
+static void one_that_cannot_be_reset_any_more_is_not_it(void **state)
+{
+    (void)state;
+    work();
+    bed.on_tlb = has_no_reset_any_more;
+    assert_int_equal(reset(0), HV_EIO);
+    assert_null(bed.on_tlb);
+    assert_int_equal(bed_resettable(BED_A)->resets, 1);
+    assert_int_equal(info_of(0).state, HC_DEVICE_GONE);
+    assert_int_equal(events_of(HC_EVENT_DEVICE_GONE, 0), 1);
+    reaches_nothing(BED_A);
+}
+
 static void a_call_that_touches_it_finds_out(void **state)
 {
     (void)state;
@@ -860,6 +880,7 @@ int main(void)
         bed_case(c8_reset_while_a_pasid_is_nested),
         bed_case(what_vanishes_is_blocked_for_good_and_told_once),
         bed_case(another_one_in_its_place_is_not_taken_for_it),
+        bed_case(one_that_cannot_be_reset_any_more_is_not_it),
         bed_case(a_call_that_touches_it_finds_out),
         bed_case(a_reset_at_every_point_leaves_nothing),
         bed_case(the_end_at_every_point_leaves_nothing),
