@@ -5,6 +5,7 @@
 
 #include <string.h>
 
+#include "drivers/iommu/vtd/context.h"
 #include "drivers/iommu/vtd/fault.h"
 #include "drivers/iommu/vtd/unit.h"
 
@@ -575,6 +576,47 @@ static void floods_are_hidden(void **state)
     bed_fresh(state);
 }
 
+static uint64_t *watched, seen[4];
+static unsigned changes, unlocked;
+
+static void look_at_the_entry(void)
+{
+    const struct lock *lock = &a.unit->queue.lock;
+    if (watched && !memcmp(watched, seen, sizeof(seen)))
+        return;
+    if (watched)
+        memcpy(seen, watched, sizeof(seen));
+    changes++;
+    unlocked += lock->next == lock->owner;
+}
+
+/* Another CPU may hide faults of the same bus, or of the same function, at any moment: two that
+ * find no table would make two, and one that puts back what it read would undo what was set. */
+static void root_and_context_entries_change_under_the_lock(void **state)
+{
+    (void)state;
+    bed_start(NULL, 1);
+    bed_add(&a, BED_A);
+    watched = NULL;
+    changes = unlocked = 0;
+    bed.on_store = look_at_the_entry;
+    assert_int_equal(vtd_context_hide_faults(a.unit, 0x4242), HV_OK);
+    assert_int_equal(changes, 2); /* root entry, context entry */
+    assert_int_equal(unlocked, 0);
+    struct vtd_device *v = a.driver;
+    watched = v->context;
+    memcpy(seen, watched, sizeof(seen));
+    assert_int_equal(vtd_context_hide_faults(a.unit, BED_A), HV_OK);
+    assert_int_equal(iommu_vtd.page_requests_on(&a, 8), HV_OK);
+    iommu_vtd.page_requests_off(&a);
+    assert_int_equal(iommu_vtd.device_stop(&a), HV_OK);
+    assert_int_equal(iommu_vtd.device_restart(&a), HV_OK);
+    assert_in_range(changes, 2 + 5, 2 + 10);
+    assert_int_equal(unlocked, 0);
+    bed.on_store = NULL;
+    iommu_vtd.device_remove(&a);
+}
+
 /* Slowly, a device may fault for ever. */
 static void faults_now_and_then_are_told(void **state)
 {
@@ -622,6 +664,7 @@ int main(void)
         bed_test(out_of_memory_at_start),
         bed_test(faults_are_told),
         bed_test(floods_are_hidden),
+        bed_test(root_and_context_entries_change_under_the_lock),
         bed_test(faults_now_and_then_are_told),
         bed_test(no_hardware),
     };

@@ -31,17 +31,21 @@ static uint64_t *entry_of(const struct iommu_unit *unit, rid_t rid)
 enum hv_status vtd_context_entry(struct iommu_unit *unit, rid_t rid, uint64_t **entry)
 {
     uint64_t *root = root_of(unit, rid);
+    enum hv_status status = HV_OK;
+    lock_take(&unit->queue.lock);
     if (!(*root & PRESENT)) {
         void *table;
-        enum hv_status status = pages_alloc(NULL, 0, &table);
-        if (status)
-            return status;
-        vtd_unit_flush(unit, table, PAGE_SIZE);
-        store64(root, virt_to_phys(table).v | PRESENT);
-        vtd_unit_flush(unit, root, sizeof *root);
+        status = pages_alloc(NULL, 0, &table);
+        if (!status) {
+            vtd_unit_flush(unit, table, PAGE_SIZE);
+            store64(root, virt_to_phys(table).v | PRESENT);
+            vtd_unit_flush(unit, root, sizeof *root);
+        }
     }
-    *entry = entry_of(unit, rid);
-    return HV_OK;
+    lock_drop(&unit->queue.lock);
+    if (!status)
+        *entry = entry_of(unit, rid);
+    return status;
 }
 
 uint64_t *vtd_context_nth(const struct vtd_device *v, unsigned n)
@@ -62,8 +66,10 @@ static void entry_set(const struct vtd_device *v, uint64_t *e)
 
 enum hv_status vtd_context_set(struct vtd_device *v)
 {
+    lock_take(&v->unit->queue.lock);
     for (unsigned n = 0; n <= v->naliases; n++)
         entry_set(v, vtd_context_nth(v, n));
+    lock_drop(&v->unit->queue.lock);
     if (!v->unit->hw.caching_mode)
         return HV_OK;
     struct vtd_inval_args args = { .unit = v->unit, .device = v };

@@ -9,6 +9,9 @@
 
 #include "drivers/iommu/vtd/device.h"
 
+/* Faults of a function can be hidden by any CPU at any time: all that changes a root or a context
+ * entry has the queue's lock. The functions here take it, unless they say so. */
+
 /* The entry of @rid, its table made if need be. HV_ENOMEM. */
 enum hv_status vtd_context_entry(struct iommu_unit *unit, rid_t rid, uint64_t **entry);
 /* Of the device's ids the own one (0) or alias n - 1: its entry, which there is. */
@@ -21,8 +24,7 @@ enum hv_status vtd_context_follow(struct vtd_device *v);
 enum hv_status vtd_context_page_requests(struct vtd_device *v, bool on);
 /* Record no more faults of a function, whether it is in or not, until its entry is set anew. */
 enum hv_status vtd_context_hide_faults(struct iommu_unit *unit, rid_t rid);
-/* Not present, one store; nothing is invalidated. Lock: the queue's, as for all that changes a part
- * of an entry. */
+/* Not present, one store; nothing is invalidated. Lock: the queue's. */
 void vtd_context_clear(struct vtd_device *v);
 void vtd_context_clear_one(struct vtd_device *v, unsigned n);
 /* The domain id in a legacy entry, which stays when it is cleared; 0 in scalable mode. */
