@@ -442,6 +442,17 @@ static void a_unit_that_hangs_keeps_it_failed(void **state)
 /* --- Complaints about others ---------------------------------------------------------------------
  */
 
+/* It would have to be asked about what is attached to it. */
+static void others_ask(struct flr_function *f)
+{
+    struct hc_invalidate in = { .kind = HC_INVALIDATE_PASID, .pasid = TAKEN };
+
+    f->on_reset = NULL;
+    assert_int_equal(attach(vm, 0, TAKEN, HC_DOMAIN_NESTED, root.v), HV_EIO);
+    assert_int_equal(attach(vm, 1, TAKEN, HC_DOMAIN_NESTED, root.v), HV_OK);
+    assert_int_equal(call_with(vm, HC_INVALIDATE, in), HV_OK);
+}
+
 /* C7: waits for the device TLB of a function in reset, or absent, took whole machines down. */
 static void c7_nothing_is_asked_of_a_device_in_reset_or_absent(void **state)
 {
@@ -452,7 +463,9 @@ static void c7_nothing_is_asked_of_a_device_in_reset_or_absent(void **state)
     work();
     platform_pass_us(2000000);
     f->ready_us = 500000;
+    f->on_reset = others_ask;
     assert_int_equal(reset(0), HV_OK);
+    assert_null(f->on_reset);
     assert_int_equal(bed.asked_absent, 0);
     bond = bind(vm, 0, root.v, &pasid);
     assert_int_equal(read_through_tlb(BED_A, VA), 0x30001);
@@ -468,6 +481,9 @@ static void c7_nothing_is_asked_of_a_device_in_reset_or_absent(void **state)
     assert_int_equal(call(vm, HC_SVA_UNBIND, bond, 0, 0, NULL), HV_OK);
     assert_int_equal(call(vm, HC_IOPF_DISABLE, 0, 0, 0, NULL), HV_OK);
     assert_int_equal(reset(0), HV_EIO);
+    /* Nor one that goes when nobody looks, and has its bond still when the VM ends. */
+    assert_int_equal(read_through_tlb(BED_B, VA), 0x30001);
+    bed_resettable(BED_B)->vanished = true;
     begin_timing();
     end_vm();
     was_bounded();
@@ -520,6 +536,34 @@ static void what_vanishes_is_blocked_for_good_and_told_once(void **state)
     assert_int_equal(call(vm, HC_SVA_UNBIND, bond, 0, 0, NULL), HV_OK);
     assert_int_equal(read_through_tlb(BED_B, VA), 0x30001);
     device_works(1, BED_B);
+}
+
+static uint32_t (*plain_read)(void *ctx, unsigned offset, unsigned size);
+
+/* While one CPU looks whether it is there, another one finds out that it is not. */
+static uint32_t another_cpu_is_faster(void *ctx, unsigned offset, unsigned size)
+{
+    bed_function(BED_A)->read = plain_read;
+    for (unsigned i = 0; i < 4 * DEVICE_TICKS; i++)
+        device_tick();
+    assert_true(vm->device[0]->gone);
+    return plain_read(ctx, offset, size);
+}
+
+static void two_cpus_that_find_out_tell_once(void **state)
+{
+    struct platform_pci *pci = bed_function(BED_A);
+
+    (void)state;
+    work();
+    bed_resettable(BED_A)->vanished = true;
+    plain_read = pci->read;
+    pci->read = another_cpu_is_faster;
+    assert_int_equal(info_of(0).state, HC_DEVICE_GONE);
+    assert_true(pci->read == plain_read);
+    iommu_vtd.poll();
+    assert_int_equal(events_of(HC_EVENT_DEVICE_GONE, 0), 1);
+    reaches_nothing(BED_A);
 }
 
 static void is_another_one(struct flr_function *f)
@@ -879,6 +923,7 @@ int main(void)
         bed_case(c7_nothing_is_asked_of_a_device_in_reset_or_absent),
         bed_case(c8_reset_while_a_pasid_is_nested),
         bed_case(what_vanishes_is_blocked_for_good_and_told_once),
+        bed_case(two_cpus_that_find_out_tell_once),
         bed_case(another_one_in_its_place_is_not_taken_for_it),
         bed_case(one_that_cannot_be_reset_any_more_is_not_it),
         bed_case(a_call_that_touches_it_finds_out),
