@@ -14,7 +14,7 @@
 enum lock_rank {
     RANK_NONE,   /* not initialised: order not checked */
     RANK_VM,     /* struct vm: spaces, bonds, command ring; held across calls of the IOMMU driver */
-    RANK_IOPF,   /* hv/iopf.c: the list of VMs whose groups have a deadline */
+    RANK_IOPF,   /* hv/iopf_drop.c: the list of devices whose groups have a deadline */
     RANK_UPCALL, /* hv/device.c: which devices there are */
     RANK_FILL,   /* struct sva: what page requests fill; held across calls of the IOMMU driver */
     RANK_EVENTS, /* struct rings: event ring, groups; never held across a call of the IOMMU driver

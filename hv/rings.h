@@ -30,8 +30,8 @@ struct ring {
 };
 
 struct rings {
-    /* RANK_EVENTS: the event ring, the groups (hv/iopf.c) and, for readers without the VM's lock,
-     * which space a PASID means and which bonds it has. Never held across a call of the IOMMU
+    /* RANK_EVENTS: the event ring, the groups (hv/iopf_group.h) and, for readers without the VM's
+     * lock, which space a PASID means and which bonds it has. Never held across a call of the IOMMU
      * driver. */
     struct lock events;
     struct ring event;

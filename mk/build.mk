@@ -31,7 +31,7 @@ FLAGS_hv    := $(COMMON) $(BARE) -mcmodel=kernel -fcf-protection=branch -fno-jum
 # The hypervisor is small before it is fast, but for what every exit, command, invalidation, fault and
 # page request passes through: tests/system/bench.py counts its instructions.
 hot := $(patsubst %,hv/%.c,attach bond domain guest_memory hypercall idmap interval invalidate \
-    ioas_map ioas_table iopf iova lock pages pt rings slab) \
+    ioas_map ioas_table iopf iopf_calls iopf_drop iopf_group iova lock pages pt rings slab) \
     $(patsubst %,arch/x86/%.c,exit guest_state mmio vcpu svm/svm svm/exits svm/event vmx/exits vmx/event vmx/step) \
     $(patsubst %,drivers/iommu/vtd/%.c,batch domain inval pasid prq queue)
 FLAGS_guest := $(COMMON) $(BARE) -mcmodel=small
