@@ -125,6 +125,36 @@ static void moves(const char *step, uint64_t from, uint64_t to, uint64_t seed)
     result(step, done && same, done ? "data differs" : "the device reports an error");
 }
 
+static void own_addresses(uint64_t *word, uint64_t page)
+{
+    for (unsigned i = 0; i < PAGE / 8; i++)
+        word[i] = page + 8 * i;
+}
+
+/* Memory that firmware uses through the device (RMRR) and left its own address in every word of: it
+ * is there, and nothing beside it. CPUs do not see it: the device brings it. It stays as it was. */
+static void firmware_memory(uint64_t from, uint64_t to)
+{
+    const struct source *s = dev.source;
+    uint64_t at = option("firmware", 0), end = at + option("firmware-bytes", PAGE);
+
+    if (!at)
+        return;
+    for (uint64_t page = at; page < end; page += PAGE) {
+        own_addresses((uint64_t *)dev.from, page);
+        memset(dev.to, 0, PAGE);
+        bool good = s->open(dev.info.rid) && s->take(page) && s->give(to);
+        result("firmware_found", good && !memcmp(dev.from, dev.to, PAGE), "it is not that memory");
+        fill(dev.from, page >> 12);
+        good = s->take(from) && s->give(page) && s->take(page) && s->give(to);
+        result("firmware_written", good && !memcmp(dev.from, dev.to, PAGE), "data differs");
+        own_addresses((uint64_t *)dev.from, page);
+        (void)(s->take(from) && s->give(page));
+    }
+    refused("firmware_below", at - PAGE, false);
+    refused("firmware_beyond", end, false);
+}
+
 bool attach(enum hc_domain domain, uint64_t root)
 {
     return sluice_attach(dev.info.device, HC_PASID_NONE, domain, root, 0) == HV_OK;
@@ -160,6 +190,7 @@ static void paging(void)
     good &= attach(HC_DOMAIN_PAGING, ioas);
     result("paging_attach", good, "refused");
     moves("paging", IOVA, IOVA + PAGE, 5);
+    firmware_memory(IOVA, IOVA + PAGE);
     refused("paging_own_memory_not_mapped", (uint64_t)dev.to, false);
     unmap.ioas = (uint32_t)ioas;
     good = sluice_call_struct(HC_IOAS_UNMAP, &unmap, NULL) == HV_OK;
@@ -203,8 +234,14 @@ static void test_device(void)
     dev.to = pages_new(1);
     (void)dev.source->open(dev.info.rid);
     refused("blocked_at_start", (uint64_t)dev.to, true);
+    if (option("firmware", 0)) {
+        result("firmware_told", dev.info.flags & HC_DEVICE_FIRMWARE,
+               "HC_DEVICE_FIRMWARE is not set");
+        refused("firmware_blocked", option("firmware", 0), true);
+    }
     result("identity_attach", attach(HC_DOMAIN_IDENTITY, 0), "refused");
     moves("identity", (uint64_t)dev.from, (uint64_t)dev.to, 1);
+    firmware_memory((uint64_t)dev.from, (uint64_t)dev.to);
     moves("identity_again", (uint64_t)dev.from, (uint64_t)dev.to, 2);
     first_stage();
     moves("identity_after_refusals", (uint64_t)dev.from, (uint64_t)dev.to, 3);

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Sluice with QEMU's devices behind bridges: who shares a requester id, who has to have one owner."""
+"""Sluice with QEMU's devices behind bridges: who shares a requester id, who has to have one owner. And
+with memory that firmware goes on using through a device."""
 import os
 import unittest
 
@@ -70,3 +71,48 @@ class TestTopology(unittest.TestCase):
         self.refused(UNITS.format(pci="00:09.0") + OTHER.format(pci="00:09.1"),
                      [UNIT["legacy mode"], "edu,addr=09.0,multifunction=on", "edu,addr=09.1"],
                      r"function 00:09\.1 cannot be kept apart from 00:09\.0 of another VM")
+
+
+class TestFirmwareMemory(unittest.TestCase):
+    """The shim's RMRR for 00:04.0 (tests/model/shim/shim.h), within memory that it keeps reserved."""
+
+    FIRST, BYTES = 0x7001000, 0x2000
+
+    def boot(self, pci):
+        cmdline = f"firmware={self.FIRST:#x} firmware-bytes={self.BYTES:#x} host="
+        return sluice.boot(BUILD, HEAD + UNITS.format(pci=pci).replace("host=", cmdline), cpus=3,
+                           timeout=120, shim_options="rmrr")
+
+    def test_refused_by_name(self):
+        r = self.boot("00:04.0")
+        self.assertIn("DMAR installed with an RMRR", r.serial, sluice.describe(r))
+        self.assertRegex(
+            r.serial, f"vm units, line 8: firmware uses memory {self.FIRST:#x}-"
+            f"{self.FIRST + self.BYTES - 1:#x} through function 00:04\\.0 \\(RMRR\\): .*rmrr=map",
+            sluice.describe(r))
+        self.assertFalse(list(sluice.guest_lines(r.lines)), sluice.describe(r))
+        self.assertFalse(r.timed_out, sluice.describe(r))
+
+    def test_mapped(self):
+        """Its device reaches it under IDENTITY and in an IOAS, not under BLOCKED, and nothing beside."""
+        r = self.boot("00:04.0 rmrr=map")
+        tests = sluice.guest_tests(r.lines, "units")
+        self.assertEqual([text for _, good, text in tests if not good], [], sluice.describe(r))
+        self.assertLessEqual(
+            {f"accelerator_firmware_{step}"
+             for step in ("told", "blocked", "found", "written", "below", "beyond")},
+            {name for name, _, _ in tests}, sluice.describe(r))
+        self.assertEqual(sluice.ended(r.lines, "units"), "shutdown code 0", sluice.describe(r))
+        self.assertEqual(r.complaints, [], sluice.describe(r))
+        self.assertFalse(r.timed_out, sluice.describe(r))
+
+    def test_of_another_function(self):
+        """The neighbour needs no permission, and does not reach it."""
+        r = self.boot("00:05.0")
+        good = {name.removeprefix("accelerator_"): good
+                for name, good, _ in sluice.guest_tests(r.lines, "units")}
+        wrong = {name for name in good if not good[name]}
+        self.assertEqual(wrong, {"firmware_told", "firmware_found", "firmware_written"},
+                         sluice.describe(r))
+        self.assertEqual(r.complaints, [], sluice.describe(r))
+        self.assertFalse(r.timed_out, sluice.describe(r))

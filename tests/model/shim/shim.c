@@ -82,9 +82,10 @@ EFI_STATUS EFIAPI efi_main(EFI_HANDLE image, EFI_SYSTEM_TABLE *table)
             say("shim: the DMAR table could not be installed (%r)\n", status);
             return status;
         }
-        say("shim: unit %x registers 0x%x, DMAR installed%s%s\n", (uint64_t)rid, registers,
+        say("shim: unit %x registers 0x%x, DMAR installed%s%s%s\n", (uint64_t)rid, registers,
             options.no_intr_remap ? " without interrupt remapping" : "",
-            options.x2apic_opt_out ? " with x2APIC opt-out" : "");
+            options.x2apic_opt_out ? " with x2APIC opt-out" : "",
+            options.rmrr ? " with an RMRR" : "");
     }
     if (registers && options.left_running)
         say("shim: translation left on, a device left at work: %s\n",

@@ -19,6 +19,7 @@ struct shim_options {    /* words in \EFI\sluice\shim.cfg of the shim's volume *
     bool no_intr_remap;  /* "no-intr-remap": DMAR flag INTR_REMAP clear */
     bool x2apic_opt_out; /* "x2apic-opt-out": DMAR flag X2APIC_OPT_OUT set */
     bool left_running;   /* "left-running": translation on, and the first accelerator at work */
+    bool rmrr;           /* "rmrr": firmware goes on using memory through the first accelerator */
 };
 
 /* Find the unit's function, enable its memory decoding and bus mastering, and return the address of
@@ -31,6 +32,11 @@ void config_write(uint16_t rid, uint32_t reg, uint32_t value);
 /* Turn the translation of the unit at @registers on, with everything passing through, and start a
  * DMA of the accelerator at 00:04.0 that takes long. False: it did not come on. */
 bool leave_running(uint64_t registers);
+
+/* Two pages, in the middle of four that the memory map calls reserved, that firmware goes on using
+ * through the accelerator at 00:04.0. Every word of them is its own address. */
+#define FIRMWARE_MEMORY UINT64_C(0x7001000)
+#define FIRMWARE_BYTES  UINT64_C(0x2000)
 
 /* Make and install a DMAR table with one unit at @registers that covers the whole segment. */
 EFI_STATUS dmar_install(uint64_t registers, const struct shim_options *options);
