@@ -45,6 +45,14 @@ class TestDemo(Boot):
     def test_demo_from_usb_stick(self):
         self.good_demo(sluice.boot(BUILD, image_bus="usb", timeout=200), ["alpha", "beta"])
 
+    def test_demo_after_protected_memory(self):
+        """Firmware hands over with all memory protected from devices (PMEN)."""
+        cap = qemu.print_config(BUILD)["cap"] | 3 << 5  # PLMR, PHMR
+        r = sluice.boot(BUILD, sluice.default_config(), timeout=200, shim_options="protected",
+                        server=["--unit-cap", hex(cap)])
+        self.assertIn("protected memory ranges left on: yes", r.serial, sluice.describe(r))
+        self.good_demo(r, ["alpha", "beta"])
+
 
 class TestSuite(Boot):
     """The checks a guest makes from inside, each counted as a test of its own."""

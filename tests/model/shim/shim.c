@@ -90,6 +90,9 @@ EFI_STATUS EFIAPI efi_main(EFI_HANDLE image, EFI_SYSTEM_TABLE *table)
     if (registers && options.left_running)
         say("shim: translation left on, a device left at work: %s\n",
             leave_running(registers) ? "yes" : "no");
+    if (registers && options.protected)
+        say("shim: protected memory ranges left on: %s\n",
+            leave_protected(registers) ? "yes" : "no");
     status = loader_start(image, loaded->DeviceHandle);
     say("shim: the loader came back (%r)\n", status);
     return status;

@@ -19,6 +19,7 @@ struct shim_options {    /* words in \EFI\sluice\shim.cfg of the shim's volume *
     bool no_intr_remap;  /* "no-intr-remap": DMAR flag INTR_REMAP clear */
     bool x2apic_opt_out; /* "x2apic-opt-out": DMAR flag X2APIC_OPT_OUT set */
     bool left_running;   /* "left-running": translation on, and the first accelerator at work */
+    bool protected;      /* "protected": the unit's protected memory ranges on, over all memory */
     bool rmrr;           /* "rmrr": firmware goes on using memory through the first accelerator */
 };
 
@@ -32,6 +33,10 @@ void config_write(uint16_t rid, uint32_t reg, uint32_t value);
 /* Turn the translation of the unit at @registers on, with everything passing through, and start a
  * DMA of the accelerator at 00:04.0 that takes long. False: it did not come on. */
 bool leave_running(uint64_t registers);
+
+/* Protect all memory from the devices of the unit at @registers. False: it did not come on, or the
+ * unit has no protected ranges, low and high. */
+bool leave_protected(uint64_t registers);
 
 /* Two pages, in the middle of four that the memory map calls reserved, that firmware goes on using
  * through the accelerator at 00:04.0. Every word of them is its own address. */

@@ -3,19 +3,27 @@
  * Firmware that leaves things as a careful one would not: the unit's translation on (legacy tables
  * in which the accelerators' functions pass through: VT-d 9.1, 9.3), and a device in the middle of
  * long work by requester id. The work fills the upper half of the first VM's memory, again and
- * again.
+ * again. Or one that was careful, and left all memory protected from devices (11.4.8).
  */
 #include "tests/model/shim/shim.h"
 
 enum { /* registers of the unit (11.4), in dwords; of the accelerator, in 8 bytes */
+       CAP = 0x08 / 4,
        GCMD = 0x18 / 4,
        GSTS = 0x1c / 4,
        RTADDR = 0x20 / 4,
+       PMEN = 0x64 / 4,
+       PLMBASE = 0x68 / 4,
+       PLMLIMIT = 0x6c / 4,
+       PHMBASE = 0x70 / 4,
+       PHMLIMIT = 0x78 / 4,
        ACCEL_CTRL = 0x08 / 8,
        ACCEL_PORTAL = 0x1000 / 8,
 };
 enum {
     ROOT_SET = 1 << 30,
+    PROTECTED_LOW_AND_HIGH = 3 << 5,
+    PROTECTED = 1,
     ACCEL = 4 << 3, /* 00:04.0 */
     ACCEL_OTHER = 5 << 3,
     FILL = 2,
@@ -25,6 +33,7 @@ enum {
     TRIES = 1000000,
 };
 #define TRANSLATION_ON (UINT32_C(1) << 31)
+#define PROTECT        (UINT32_C(1) << 31)
 
 static bool command(volatile uint32_t *unit, uint32_t bit)
 {
@@ -71,4 +80,23 @@ bool leave_running(uint64_t registers)
             accel[ACCEL_PORTAL + i] = d[i];
     }
     return true;
+}
+
+bool leave_protected(uint64_t registers)
+{
+    volatile uint32_t *unit = (volatile uint32_t *)registers;
+
+    if ((unit[CAP] & PROTECTED_LOW_AND_HIGH) != PROTECTED_LOW_AND_HIGH)
+        return false;
+    unit[PLMBASE] = 0; /* [0, 4 GiB), and from there to the end */
+    unit[PLMLIMIT] = UINT32_MAX;
+    unit[PHMBASE] = 0;
+    unit[PHMBASE + 1] = 1;
+    unit[PHMLIMIT] = UINT32_MAX;
+    unit[PHMLIMIT + 1] = UINT32_MAX;
+    unit[PMEN] = PROTECT;
+    for (int i = 0; i < TRIES; i++)
+        if (unit[PMEN] & PROTECTED)
+            return true;
+    return false;
 }

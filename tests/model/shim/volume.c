@@ -62,6 +62,8 @@ void options_read(EFI_HANDLE volume, struct shim_options *options)
             options->x2apic_opt_out = true;
         else if (is_word(text + start, end - start, "left-running"))
             options->left_running = true;
+        else if (is_word(text + start, end - start, "protected"))
+            options->protected = true;
         else if (is_word(text + start, end - start, "rmrr"))
             options->rmrr = true;
         else
