@@ -132,7 +132,12 @@ enum hv_status sluice_iopf_disable(uint32_t device)
 
 enum hv_status sluice_device_reset(uint32_t device)
 {
-    return sluice_call(HC_DEVICE_RESET, device, 0, 0, NULL);
+    enum hv_status status;
+
+    do { /* it ends so many bonds a call */
+        status = sluice_call(HC_DEVICE_RESET, device, 0, 0, NULL);
+    } while (status == HV_EAGAIN);
+    return status;
 }
 
 enum hv_status sluice_device_irq(uint32_t device, uint32_t index, uint32_t vcpu, uint32_t vector,

@@ -38,7 +38,7 @@ enum hv_status sluice_iopf_enable(uint32_t device, uint32_t categories, uint64_t
 enum hv_status sluice_iopf_disable(uint32_t device);
 /* HC_MEMORY_PRESENT or 0; goes on until all of it is done. */
 enum hv_status sluice_memory_on_demand(uint32_t flags, uint64_t gpa, uint64_t bytes);
-enum hv_status sluice_device_reset(uint32_t device);
+enum hv_status sluice_device_reset(uint32_t device); /* goes on until it is done */
 /* Interrupt @index of a device raises @vector of @vcpu; the message is for the device's own store.
  */
 enum hv_status sluice_device_irq(uint32_t device, uint32_t index, uint32_t vcpu, uint32_t vector,
