@@ -5,7 +5,9 @@
 
 #include <string.h>
 
+#include "drivers/iommu/vtd/context.h"
 #include "drivers/iommu/vtd/desc.h"
+#include "drivers/iommu/vtd/device.h"
 #include "drivers/iommu/vtd/inval.h"
 #include "drivers/iommu/vtd/unit.h"
 #include "hv/log.h"
@@ -579,6 +581,19 @@ static void a_cut_without_room_is_flushed_before_ids_are_free(void **state)
     stop();
 }
 
+/* Found gone by another CPU while it is let in again: the cut stands. */
+static void who_is_cut_off_is_not_let_in(void **state)
+{
+    (void)state;
+    start();
+    struct vtd_device *v = b.driver;
+    assert_true(v->context[0] & 1);
+    iommu_vtd.device_fail(&b, HV_ENODEV);
+    assert_int_equal(vtd_context_set(v), HV_EIO);
+    assert_false(v->context[0] & 1);
+    stop();
+}
+
 /* A descriptor that hardware refuses is our bug: told to its owner, and the queue goes on. */
 static void a_refused_descriptor(void **state)
 {
@@ -729,6 +744,7 @@ int main(void)
         bed_test(unexpected_completions_do_not_flood_the_log),
         bed_test(a_hanging_unit_is_left),
         bed_test(a_cut_without_room_is_flushed_before_ids_are_free),
+        bed_test(who_is_cut_off_is_not_let_in),
         bed_test(a_refused_descriptor),
         bed_test(order_of_descriptors),
         bed_test(device_tlb_sizes),

@@ -67,9 +67,12 @@ static void entry_set(const struct vtd_device *v, uint64_t *e)
 enum hv_status vtd_context_set(struct vtd_device *v)
 {
     lock_take(&v->unit->queue.lock);
-    for (unsigned n = 0; n <= v->naliases; n++)
+    const bool failed = v->failed; /* cut off meanwhile: it stays so */
+    for (unsigned n = 0; n <= v->naliases && !failed; n++)
         entry_set(v, vtd_context_nth(v, n));
     lock_drop(&v->unit->queue.lock);
+    if (failed)
+        return HV_EIO;
     if (!v->unit->hw.caching_mode)
         return HV_OK;
     struct vtd_inval_args args = { .unit = v->unit, .device = v };
