@@ -40,8 +40,7 @@ struct space *space_of_root(const struct vm *vm, gpaddr_t root)
     return space;
 }
 
-/* --- Tables, each change with the event lock held ------------------------------------------------
- */
+/* --- Tables, each change with the event lock held --------------------------------------------- */
 
 static void link_bond(struct bond *bond)
 {
@@ -102,8 +101,7 @@ static void leave(struct bond *bond, struct bond *old)
     lock_drop(&vm->rings->events);
 }
 
-/* --- SVA spaces by root, guarded by the VM's lock alone ------------------------------------------
- */
+/* --- SVA spaces by root, guarded by the VM's lock alone --------------------------------------- */
 
 enum hv_status space_publish(struct space *space)
 {
@@ -137,8 +135,7 @@ static void unpublish(struct space *space)
     }
 }
 
-/* --- Life ----------------------------------------------------------------------------------------
- */
+/* --- Life ------------------------------------------------------------------------------------- */
 
 /* Give a space back that has no bond. @known: the number still means it. */
 static void space_free(struct space *space, bool known)

@@ -15,8 +15,7 @@
 #include "hv/platform.h"
 #include "hv/shadow.h"
 
-/* --- Who may -----------------------------------------------------------------------------------
- */
+/* --- Who may ---------------------------------------------------------------------------------- */
 
 enum hv_status demand_check(const struct device *d)
 {
@@ -57,8 +56,7 @@ void demand_settle(struct vm *vm)
     lock_drop(&vm->sva->fill_lock);
 }
 
-/* --- Requests; lock: fill_lock ------------------------------------------------------------------
- */
+/* --- Requests; lock: fill_lock ---------------------------------------------------------------- */
 
 /* Around @gpa: 2 MiB if all of them are a hole in @s and in RAM in one piece, else its page. */
 static uint64_t granule(const struct vm *vm, const struct second_stage *s, uint64_t gpa,
@@ -142,8 +140,7 @@ enum hv_status demand_serve(const struct device *d, const struct space *space,
     return demand_ram(vm, d->caps, GPADDR(req->address.v), true, &bytes);
 }
 
-/* --- The call; lock: the VM's, and fill_lock -----------------------------------------------------
- */
+/* --- The call; lock: the VM's, and fill_lock -------------------------------------------------- */
 
 /* The next of the VM's second stages from @i on, NULL: no more. */
 static struct second_stage *next_second(const struct vm *vm, unsigned *i)

@@ -48,7 +48,6 @@ static void live_add(struct device *d)
 }
 
 /* On return no upcall is at it, and none will be. */
-
 static void live_remove(struct device *d)
 {
     struct device **link = live_slot(d->io.rid);
@@ -213,8 +212,7 @@ void device_end(struct vm *vm)
         rings_destroy(vm);
 }
 
-/* --- Upcalls of the driver; any CPU, no lock held
- * ------------------------------------------------- */
+/* --- Upcalls of the driver; any CPU, no lock held --------------------------------------------- */
 
 static void log_stray_fault(const struct iommu_fault *fault)
 {
@@ -386,8 +384,7 @@ const struct iommu_events device_events = {
     .failed = on_failed,
 };
 
-/* --- Calls ---------------------------------------------------------------------------------------
- */
+/* --- Calls ------------------------------------------------------------------------------------ */
 
 bool device_resets(const struct device *d)
 {

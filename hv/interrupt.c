@@ -36,8 +36,7 @@ static void post(struct interrupt *i)
     vcpu_interrupt(i->device->vm->vcpu[to >> 8], (uint8_t)to);
 }
 
-/* --- The way in: on the CPU of the vCPU, interrupts off ------------------------------------------
- */
+/* --- The way in: on the CPU of the vCPU, interrupts off --------------------------------------- */
 
 static bool floods(struct interrupt *i)
 {
@@ -104,8 +103,7 @@ void interrupt_tick(struct vm *vm)
     lock_drop(&vm->lock);
 }
 
-/* --- Set-up; lock: the VM's ----------------------------------------------------------------------
- */
+/* --- Set-up; lock: the VM's ------------------------------------------------------------------- */
 
 static enum hv_status interrupt_of(struct device *d, uint32_t index, struct interrupt **out)
 {

@@ -32,8 +32,7 @@ uint64_t ioas_end_wanted(const struct ioas *ioas)
     return ioas->nrequired ? ioas->required[ioas->nrequired - 1].last : ioas->aperture.last;
 }
 
-/* --- Where addresses may lie: `next` is made, checked, and becomes `allowed`
- * ---------------------- */
+/* --- Where addresses may lie: `next` is made, checked, and becomes `allowed` ------------------ */
 
 /* Take @gone out. False: there is no room for what is left. */
 static bool subtract(struct ioas *ioas, struct iova_range gone)
@@ -146,8 +145,7 @@ void ioas_relist(struct ioas *ioas)
         take_next(ioas, ioas->now);
 }
 
-/* --- Attachments ---------------------------------------------------------------------------------
- */
+/* --- Attachments ------------------------------------------------------------------------------ */
 
 enum hv_status ioas_attach(struct ioas *ioas, const struct device *d, struct ioas_unit **out)
 {
@@ -202,8 +200,7 @@ bool ioas_give_up(struct vm *vm, const struct iommu_unit *unit)
     return false;
 }
 
-/* --- Life ----------------------------------------------------------------------------------------
- */
+/* --- Life ------------------------------------------------------------------------------------- */
 
 static bool is_page_range(uint64_t first, uint64_t last)
 {
@@ -303,8 +300,7 @@ void ioas_end(struct vm *vm)
     }
 }
 
-/* --- Ranges --------------------------------------------------------------------------------------
- */
+/* --- Ranges ----------------------------------------------------------------------------------- */
 
 /* Copy in and check; ranges that touch become one. */
 static enum hv_status read_list(struct ioas *ioas, const struct hc_iova_range *list, uint32_t count)

@@ -122,8 +122,7 @@ static enum hv_status unreserve_at(struct ioas *ioas, struct iova_range range, u
     return status;
 }
 
-/* --- Calls ---------------------------------------------------------------------------------------
- */
+/* --- Calls ------------------------------------------------------------------------------------ */
 
 static enum hv_status check_map(const struct hc_ioas_map *in)
 {
@@ -230,8 +229,7 @@ enum hv_status ioas_map_hc_unmap(struct vm *vm, const void *arg, uint64_t *value
     return unmap_at(ioas, range, in->flags & HC_IOAS_EXACT, value);
 }
 
-/* --- Copy ----------------------------------------------------------------------------------------
- */
+/* --- Copy ------------------------------------------------------------------------------------- */
 
 /* What lies at @at of @from, up to @last: the rest of one mapping, or reservation and nothing else.
  */

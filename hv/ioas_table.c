@@ -51,8 +51,7 @@ uint64_t ioas_table_limit(const struct ioas *ioas, const struct iommu_caps *caps
     return reach(levels) < width ? reach(levels) : width;
 }
 
-/* --- Building ------------------------------------------------------------------------------------
- */
+/* --- Building --------------------------------------------------------------------------------- */
 
 static paddr_t host_address(const struct ioas *ioas, uint64_t gpa, uint64_t bytes)
 {
@@ -179,8 +178,7 @@ static enum hv_status table_get(struct ioas *ioas, const struct iommu_caps *caps
     return status;
 }
 
-/* --- Units ---------------------------------------------------------------------------------------
- */
+/* --- Units ------------------------------------------------------------------------------------ */
 
 enum hv_status ioas_table_get(struct ioas *ioas, struct iommu_unit *hw, struct ioas_unit **out)
 {
@@ -242,8 +240,7 @@ void ioas_table_drop_all(struct ioas *ioas)
         table_free(ioas, ioas->tables);
 }
 
-/* --- Changes -------------------------------------------------------------------------------------
- */
+/* --- Changes ---------------------------------------------------------------------------------- */
 
 /* In every unit that walks @table (NULL: any), whether a device uses it now or not: what one had
  * cached before it was blocked may still be there. */

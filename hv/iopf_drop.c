@@ -45,8 +45,7 @@ bool iopf_drop(struct device *d, const struct bond *bond, bool answer)
     return queued;
 }
 
-/* --- The deadline --------------------------------------------------------------------------------
- */
+/* --- The deadline ----------------------------------------------------------------------------- */
 
 /* RANK_IOPF: guards the list of those that are on. */
 static struct lock list_lock = LOCK(RANK_IOPF);

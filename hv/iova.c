@@ -11,8 +11,7 @@
 #define HUGE  (1ull << 30)
 #define MOST  (1ull << 57) /* no table reaches further */
 
-/* --- Nodes ---------------------------------------------------------------------------------------
- */
+/* --- Nodes ------------------------------------------------------------------------------------ */
 
 static void spare_push(struct iova_change *c, struct interval *n)
 {
@@ -84,8 +83,7 @@ static struct interval *cut(struct iova *iova, struct iova_change *c, struct int
     return interval_from(&iova->set, at);
 }
 
-/* --- What there is -------------------------------------------------------------------------------
- */
+/* --- What there is ---------------------------------------------------------------------------- */
 
 bool iova_is_allowed(const struct iova *iova, struct iova_range range)
 {
@@ -126,8 +124,7 @@ bool iova_is_mapped(const struct iova *iova, struct iova_range range)
     return mapped_in(iova, range.first, range.last) != NULL;
 }
 
-/* --- A place -------------------------------------------------------------------------------------
- */
+/* --- A place ---------------------------------------------------------------------------------- */
 
 /* In the allowed ranges from @from on. @align: to which @gpa is to be congruent. */
 static bool find_from(const struct iova *iova, uint64_t from, uint64_t bytes, uint64_t gpa,
@@ -162,8 +159,7 @@ enum hv_status iova_find(const struct iova *iova, uint64_t hint, uint64_t bytes,
     }
 }
 
-/* --- Mapping -------------------------------------------------------------------------------------
- */
+/* --- Mapping ---------------------------------------------------------------------------------- */
 
 /* Something is in the way; reservations may be. */
 SELDOM static enum hv_status prepare_over(struct iova *iova, struct iova_change *c)
@@ -248,8 +244,7 @@ void iova_add(struct iova *iova, struct iova_change *c, uint64_t gpa, uint32_t k
     interval_put(&iova->set, &c->slot, n);
 }
 
-/* --- Unmapping -----------------------------------------------------------------------------------
- */
+/* --- Unmapping -------------------------------------------------------------------------------- */
 
 /* Would an edge between @at - 1 and @at divide a mapping? */
 static bool divides(const struct iova *iova, uint64_t at)
@@ -374,8 +369,7 @@ void iova_remove(struct iova *iova, struct iova_change *c)
     iova_forget(iova, c);
 }
 
-/* --- Reserving -----------------------------------------------------------------------------------
- */
+/* --- Reserving -------------------------------------------------------------------------------- */
 
 enum hv_status iova_reserve(struct iova *iova, struct iova_range range)
 {

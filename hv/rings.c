@@ -87,8 +87,7 @@ static void store_index(uint32_t *index, uint32_t value)
     atomic_store_explicit((_Atomic uint32_t *)index, value, memory_order_release);
 }
 
-/* --- The event ring ------------------------------------------------------------------------------
- */
+/* --- The event ring --------------------------------------------------------------------------- */
 
 enum hv_status rings_push(struct rings *r, const struct hc_event *event, uint32_t keep)
 {
@@ -199,8 +198,7 @@ void rings_end(struct vm *vm)
     wait_until(vm->rings, false);
 }
 
-/* --- Set-up --------------------------------------------------------------------------------------
- */
+/* --- Set-up ----------------------------------------------------------------------------------- */
 
 /* Check a set-up; *header is NULL when the ring is to be removed. */
 static enum hv_status check(const struct vm *vm, const struct hc_ring_setup *in, size_t slot,
@@ -280,8 +278,7 @@ enum hv_status rings_hc_command(struct vm *vm, const void *arg, uint64_t *)
     return HV_OK;
 }
 
-/* --- The command ring; lock: the VM's
- * ------------------------------------------------------------- */
+/* --- The command ring; lock: the VM's --------------------------------------------------------- */
 
 struct run {          /* of one doorbell */
     uint32_t done;    /* commands that ran */

@@ -115,8 +115,7 @@ void shadow_free(struct shadow *shadow)
     pages_free(&vm->quota, 0, shadow);
 }
 
-/* --- Dropping; lock: fill_lock -----------------------------------------------------------------
- */
+/* --- Dropping; lock: fill_lock ---------------------------------------------------------------- */
 
 /* What was taken out of a table and may still be cached. */
 struct dropped {
@@ -208,8 +207,7 @@ static enum hv_status make_room(const struct vm *vm)
     return HV_OK;
 }
 
-/* --- Filling; lock: fill_lock ------------------------------------------------------------------
- */
+/* --- Filling; lock: fill_lock ----------------------------------------------------------------- */
 
 /* The leaf of @size bytes around @address, if guest and RAM have so much in one piece there. */
 static enum hv_status map_leaf(struct shadow *s, uint64_t address, const struct guest_leaf *leaf,
@@ -303,8 +301,7 @@ enum hv_status shadow_fill(struct shadow *shadow, iova_t address, bool write)
     return status == HV_OK ? fill(shadow, address, write, true) : status;
 }
 
-/* --- Calls; lock: the VM's -----------------------------------------------------------------------
- */
+/* --- Calls; lock: the VM's -------------------------------------------------------------------- */
 
 enum hv_status shadow_notice(struct shadow *shadow, iova_t address, uint64_t bytes)
 {

@@ -22,8 +22,7 @@ unsigned nvms;
 
 static _Atomic unsigned running; /* created and not ended */
 
-/* --- Creation: a table of steps, each with its way back
- * ------------------------------------------- */
+/* --- Creation: a table of steps, each with its way back --------------------------------------- */
 
 static enum hv_status create_ram(struct vm *vm, const struct boot_vm *config)
 {
@@ -167,8 +166,7 @@ void vm_run(struct vm *vm)
     vcpu_begin(vm->vcpu[0], &start);
 }
 
-/* --- End
- * ------------------------------------------------------------------------------------------ */
+/* --- End -------------------------------------------------------------------------------------- */
 
 void vm_end(struct vm *vm, enum vm_end how, uint64_t code)
 {

@@ -79,8 +79,7 @@ static void disown(rid_t rid)
     atomic_fetch_and(&taken[rid / 32], ~(1u << (rid % 32)));
 }
 
-/* --- Creation
- * ------------------------------------------------------------------------------------- */
+/* --- Creation --------------------------------------------------------------------------------- */
 
 static enum hv_status refuse(const struct vm *vm, const struct boot_pci *pci, enum hv_status status,
                              const char *why)
@@ -342,8 +341,7 @@ enum hv_status vpci_reset(struct vm *vm, unsigned index)
     return status;
 }
 
-/* --- Access
- * --------------------------------------------------------------------------------------- */
+/* --- Access ----------------------------------------------------------------------------------- */
 
 static struct vbar *bar_at(struct vfunction *f, unsigned reg)
 {

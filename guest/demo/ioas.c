@@ -159,8 +159,7 @@ void scene_reserve(void)
     print("reserved %u pages, mapped over two of them, and gave them back\n", PAGES);
 }
 
-/* --- One PASID, one address, a domain after the other --------------------------------------------
- */
+/* --- One PASID, one address, a domain after the other ----------------------------------------- */
 
 static struct station {
     const char *name;

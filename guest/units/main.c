@@ -44,8 +44,7 @@ void result(const char *step, bool good, const char *why)
     print("@test %s_%s %s%s\n", dev.source->name, step, good ? "ok" : "FAILED ", good ? "" : why);
 }
 
-/* --- Faults --------------------------------------------------------------------------------------
- */
+/* --- Faults ----------------------------------------------------------------------------------- */
 
 static struct hc_event fault;
 static bool blocked_is_meant;
@@ -90,8 +89,7 @@ static bool untouched(const uint8_t *page, uint64_t seed)
     return true;
 }
 
-/* --- Steps ---------------------------------------------------------------------------------------
- */
+/* --- Steps ------------------------------------------------------------------------------------ */
 
 /* DMA to @address must be refused with a fault; @page, where it could have arrived, stays. */
 static void refused(const char *step, uint64_t address, bool blocked)

@@ -30,8 +30,7 @@ static struct {
     uint32_t address, data;   /* MSI-X: by which it raises FIRST or SECOND */
 } msg;
 
-/* --- Counting ------------------------------------------------------------------------------------
- */
+/* --- Counting --------------------------------------------------------------------------------- */
 
 static void on_interrupt(struct interrupt_frame *frame)
 {
@@ -102,8 +101,7 @@ static bool quiet(void)
     return done && seen[0] + seen[1] == before;
 }
 
-/* --- The device's side ---------------------------------------------------------------------------
- */
+/* --- The device's side ------------------------------------------------------------------------ */
 
 static uint32_t capability(uint32_t rid, uint8_t id)
 {
@@ -170,8 +168,7 @@ bool messages_aim(uint32_t vcpu)
     return true;
 }
 
-/* --- Steps ---------------------------------------------------------------------------------------
- */
+/* --- Steps ------------------------------------------------------------------------------------ */
 
 static bool refused_message(void)
 {

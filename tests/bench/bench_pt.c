@@ -28,8 +28,7 @@
 #define REACH   (1ull << 48)
 #define OUT     (1ull << 40)
 
-/* --- What hv/pt.c needs -------------------------------------------------------------------------
- */
+/* --- What hv/pt.c needs ----------------------------------------------------------------------- */
 
 uintptr_t phys_offset;
 
@@ -56,8 +55,7 @@ void panic(const char *format, ...)
     __builtin_trap();
 }
 
-/* --- The plain walk -----------------------------------------------------------------------------
- */
+/* --- The plain walk --------------------------------------------------------------------------- */
 
 /* The entry for @in in the table of @level, all above being there; NULL: they are not. */
 static inline uint64_t *walk(uint64_t *table, uint64_t in, unsigned level)
@@ -109,8 +107,7 @@ static inline bool plain_unmap(uint64_t *root, uint64_t in, unsigned n, unsigned
     return true;
 }
 
-/* --- Measuring ----------------------------------------------------------------------------------
- */
+/* --- Measuring -------------------------------------------------------------------------------- */
 
 static const struct shape {
     const char *map, *unmap; /* NULL: not reported */

@@ -108,8 +108,7 @@ static uint64_t pasid_cache(unsigned did, uint32_t pasid)
     return bed_do(b, (uint64_t)pasid << 32 | (uint64_t)did << 16 | 0x17, 0);
 }
 
-/* --- IOTLB leaves -------------------------------------------------------------------------------
- */
+/* --- IOTLB leaves ----------------------------------------------------------------------------- */
 
 static void second_stage_leaf(void **state)
 {
@@ -287,8 +286,7 @@ static void not_present_uncached(void **state)
     assert_int_equal(at(0x55, VA), old_page);
 }
 
-/* --- dirty flags --------------------------------------------------------------------------------
- */
+/* --- dirty flags ------------------------------------------------------------------------------ */
 
 /* 3.6.2: cleared in memory without invalidation, D is not set again. */
 static void dirty_is_cached(void **state)

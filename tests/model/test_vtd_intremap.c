@@ -257,8 +257,7 @@ static void disabled(void **state)
     assert_int_equal(b->msi_data, 7);
 }
 
-/* --- the interrupt entry cache -------------------------------------------------------------------
- */
+/* --- the interrupt entry cache ---------------------------------------------------------------- */
 
 static void cached(void **state)
 {

@@ -373,8 +373,7 @@ static void interrupt_table_rules(void **state)
     assert_true(bed_complained(b, "ire-stale-cache"));
 }
 
-/* --- events (7.3): masked, pending, sent -------------------------------------------------------
- */
+/* --- events (7.3): masked, pending, sent ------------------------------------------------------ */
 
 static void event_masking(void **state)
 {
@@ -426,8 +425,7 @@ static void event_message_must_be_valid(void **state)
     assert_true(bed_complained(b, "event-msi"));
 }
 
-/* --- protected memory (11.4.8) -----------------------------------------------------------------
- */
+/* --- protected memory (11.4.8) ---------------------------------------------------------------- */
 
 static void protected_unit(struct vtd_model_config *c)
 {
@@ -477,8 +475,7 @@ static void protected_memory_translated(void **state)
     assert_int_equal(bed_access(b, 0x10, -1, VTD_READ, 0x2000, nullptr), 0);
 }
 
-/* --- register-based invalidation (6.5.1) --------------------------------------------------------
- */
+/* --- register-based invalidation (6.5.1) ------------------------------------------------------ */
 
 static void old_unit(struct vtd_model_config *c)
 {

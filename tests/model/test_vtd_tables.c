@@ -74,8 +74,7 @@ static void geometry(void **state)
     assert_true(bed_quiet(b));
 }
 
-/* --- one row of Table 30 ------------------------------------------------------------------------
- */
+/* --- one row of Table 30 ---------------------------------------------------------------------- */
 
 enum want { UR, CA, NONE, PERM };
 
@@ -449,8 +448,7 @@ static void walk_rows(void **state)
     assert_int_equal(bed_read32(b, 0x34) & 2, 0); /* not present: success, nothing logged */
 }
 
-/* --- FPD (7.1.1) --------------------------------------------------------------------------------
- */
+/* --- FPD (7.1.1) ------------------------------------------------------------------------------ */
 
 /* A qualified fault is hidden by the FPD of context, directory or entry, even with P=0. */
 static void fpd(void **state)
@@ -502,8 +500,7 @@ static void fpd_not_unqualified(void **state)
     assert_int_equal(bed_fault(b, 0), 0x50);
 }
 
-/* --- legacy mode --------------------------------------------------------------------------------
- */
+/* --- legacy mode ------------------------------------------------------------------------------ */
 
 static uint64_t legacy_entry(uint64_t lo, uint64_t hi)
 {

@@ -52,8 +52,7 @@ static struct vtd_did meaning(const struct vtd_entry *e)
     return d;
 }
 
-/* --- page tables --------------------------------------------------------------------------------
- */
+/* --- page tables ------------------------------------------------------------------------------ */
 
 static void table_ref(struct vtd_model *m, uint64_t first, uint64_t second, uint64_t what,
                       int change)
@@ -112,8 +111,7 @@ void vtd_did_destroy(struct vtd_model *m)
     free(m->tables);
 }
 
-/* --- domain-ids ---------------------------------------------------------------------------------
- */
+/* --- domain-ids ------------------------------------------------------------------------------- */
 
 void vtd_did_enter(struct vtd_model *m, struct vtd_entry *e)
 {

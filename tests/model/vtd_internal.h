@@ -289,8 +289,7 @@ struct vtd_event {
 void vtd_event_raise(struct vtd_model *m, struct vtd_event *e);
 void vtd_event_control(struct vtd_model *m, struct vtd_event *e, uint32_t value);
 
-/* --- the rest ----------------------------------------------------------------------------------
- */
+/* --- the rest --------------------------------------------------------------------------------- */
 
 void vtd_command_poll(struct vtd_model *m); /* time passes for commands */
 void vtd_queue_run(struct vtd_model *m);

@@ -223,8 +223,7 @@ void bed_gcmd(struct bed *b, unsigned bit, bool on)
         ;
 }
 
-/* --- tables ------------------------------------------------------------------------------------
- */
+/* --- tables ----------------------------------------------------------------------------------- */
 
 uint64_t bed_context_at(struct bed *b, uint16_t rid)
 {
@@ -284,8 +283,7 @@ uint64_t bed_map(struct bed *b, uint64_t table, unsigned levels, uint64_t addr, 
     return e;
 }
 
-/* --- queue ---------------------------------------------------------------------------------------
- */
+/* --- queue ------------------------------------------------------------------------------------ */
 
 void bed_desc(struct bed *b, uint64_t q0, uint64_t q1)
 {
@@ -315,8 +313,7 @@ bool bed_do(struct bed *b, uint64_t q0, uint64_t q1)
     return bed_wait(b);
 }
 
-/* --- requests ------------------------------------------------------------------------------------
- */
+/* --- requests --------------------------------------------------------------------------------- */
 
 static struct vtd_request request(uint16_t rid, int32_t pasid, enum vtd_access how, uint64_t addr)
 {

@@ -59,8 +59,7 @@ void *platform_memory(uint64_t hpa, uint64_t size)
     return arena + (hpa - PLATFORM_RAM_BASE);
 }
 
-/* --- Changes between two instructions: the page faults, one instruction is stepped over ----------
- */
+/* --- Changes between two instructions: the page faults, one instruction is stepped over ------- */
 
 #define STEP 0x100 /* EFLAGS.TF */
 

@@ -23,8 +23,7 @@
 #include "hv/platform.h"
 #include "hv/types.h"
 
-/* --- Set-up -------------------------------------------------------------------------------------
- */
+/* --- Set-up ----------------------------------------------------------------------------------- */
 
 #define PLATFORM_RAM_BASE  0x100000000ull /* of the arena */
 #define PLATFORM_RAM_SIZE  (1024ull << 20)
@@ -35,8 +34,7 @@ int platform_fresh(void **state); /* test set-up: no handlers, hooks or interrup
 int platform_check(void **state); /* test tear-down: fails if pages of the pool leaked */
 #define platform_test(f) cmocka_unit_test_setup_teardown(f, platform_fresh, platform_check)
 
-/* --- Memory -------------------------------------------------------------------------------------
- */
+/* --- Memory ----------------------------------------------------------------------------------- */
 
 /* Zeroed memory outside the pool, 2 MiB aligned (RAM of a guest); until the next platform_fresh().
  */
@@ -57,8 +55,7 @@ struct platform_hooks {
 };
 void platform_set_hooks(const struct platform_hooks *hooks); /* copied; NULL: none */
 
-/* --- Devices ------------------------------------------------------------------------------------
- */
+/* --- Devices ---------------------------------------------------------------------------------- */
 
 /* Registers at [base, base + size). mmio_map of any page within gives a window on them. */
 struct platform_mmio {
@@ -93,8 +90,7 @@ bool platform_interrupt_on(uint32_t apic_id, uint8_t vector);
 void platform_set_apic_base(uint32_t id);
 unsigned platform_vectors_used(void);
 
-/* --- Time, CPUs, log, panic ---------------------------------------------------------------------
- */
+/* --- Time, CPUs, log, panic ------------------------------------------------------------------- */
 
 /* 1,000 ticks are 1 us. time_now() passes 0.1 us, cpu_relax() 1 us, and this: */
 void platform_pass_us(uint64_t us);

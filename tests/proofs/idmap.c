@@ -39,8 +39,7 @@ void mark_changes_one_bit(void)
     prove(!is_full(&n) || used(&n, other));
 }
 
-/* --- A tree from nothing ------------------------------------------------------------------------
- */
+/* --- A tree from nothing ---------------------------------------------------------------------- */
 
 /* <stdlib.h> has types that CBMC does not know. */
 void *calloc(size_t n, size_t size);
@@ -113,8 +112,7 @@ void strangers_come_and_go(void)
     come_and_go(0x512ff, 0xfffff);
 }
 
-/* --- The lowest free number ---------------------------------------------------------------------
- */
+/* --- The lowest free number ------------------------------------------------------------------- */
 
 /* The last two leaves of a middle node, with anything in them. */
 /* proof: find_free_finds_the_lowest slow --unwind 5 */

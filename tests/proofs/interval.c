@@ -95,8 +95,7 @@ void a_slot_is_between_its_neighbours(void)
     }
 }
 
-/* --- What hv/interval.c calls ------------------------------------------------------------------
- */
+/* --- What hv/interval.c calls ----------------------------------------------------------------- */
 
 void panic(const char *format, ...)
 {

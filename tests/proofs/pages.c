@@ -102,8 +102,7 @@ void blocks_are_apart_and_join_again(void)
     prove(pages_used() == 1 && tags[any] == before[any]);
 }
 
-/* --- What hv/pages.c calls ----------------------------------------------------------------------
- */
+/* --- What hv/pages.c calls -------------------------------------------------------------------- */
 
 uintptr_t phys_offset;
 

@@ -138,8 +138,7 @@ void leaves_grant_what_was_asked(void)
     prove((leaf.perm | controlled) == (PT_R | PT_W | PT_X | PT_U | PT_UC));
 }
 
-/* --- What the rest of hv/pt.c calls; never reached ----------------------------------------------
- */
+/* --- What the rest of hv/pt.c calls; never reached -------------------------------------------- */
 
 uintptr_t phys_offset;
 

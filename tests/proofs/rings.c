@@ -98,8 +98,7 @@ void a_ring_lies_in_ram(void)
     prove(asked_size == HC_RING_ENTRIES + in.entries * sizeof(struct hc_event));
 }
 
-/* --- What hv/rings.c calls ----------------------------------------------------------------------
- */
+/* --- What hv/rings.c calls -------------------------------------------------------------------- */
 
 const struct hc_entry hypercall_table[HC_NUMBERS];
 

@@ -11,8 +11,7 @@
 struct vm *vm_a, *vm_b;
 struct abi_calls abi_calls;
 
-/* --- What the core calls of other parts ----------------------------------------------------------
- */
+/* --- What the core calls of other parts ------------------------------------------------------- */
 
 void vcpu_interrupt(struct vcpu *v, uint8_t vector)
 {
@@ -29,8 +28,7 @@ void vm_end(struct vm *vm, enum vm_end how, uint64_t code)
     abi_calls.end_code = code;
 }
 
-/* --- VMs -----------------------------------------------------------------------------------------
- */
+/* --- VMs -------------------------------------------------------------------------------------- */
 
 struct vm *abi_make_vm(uint16_t id, const char *name, paddr_t low, uint64_t size)
 {
@@ -97,8 +95,7 @@ int abi_check(void **state)
     return platform_check(state);
 }
 
-/* --- Calls ---------------------------------------------------------------------------------------
- */
+/* --- Calls ------------------------------------------------------------------------------------ */
 
 void *ram(struct vm *vm, uint64_t gpa)
 {
@@ -216,8 +213,7 @@ bool take_event(struct vm *vm, struct hc_event *out)
     return true;
 }
 
-/* --- State in one number -------------------------------------------------------------------------
- */
+/* --- State in one number ---------------------------------------------------------------------- */
 
 static uint64_t mix(uint64_t hash, uint64_t word)
 {

@@ -153,8 +153,7 @@ uint64_t fake_digest(uint64_t hash)
     return mix(hash, (uint64_t)fake.answers << 32 | fake.invals);
 }
 
-/* --- The contract --------------------------------------------------------------------------------
- */
+/* --- The contract ----------------------------------------------------------------------------- */
 
 static enum hv_status probe(const void *, size_t, const struct iommu_events *)
 {

@@ -23,8 +23,7 @@ static struct ref_range range_of_mapping(const struct ref_mapping *m)
     return (struct ref_range){ m->first, m->last };
 }
 
-/* --- Ranges --------------------------------------------------------------------------------------
- */
+/* --- Ranges ----------------------------------------------------------------------------------- */
 
 static uint64_t wanted_end(const struct ref_ioas *o)
 {
@@ -160,8 +159,7 @@ static bool all_within(const struct ref_ioas *o, const struct ref_range *list, u
     return true;
 }
 
-/* --- Life ----------------------------------------------------------------------------------------
- */
+/* --- Life ------------------------------------------------------------------------------------- */
 
 enum hv_status ref_create(struct ref *r, unsigned ioas, const struct hc_ioas_create *in)
 {
@@ -193,8 +191,7 @@ enum hv_status ref_destroy(struct ref *r, unsigned ioas)
     return HV_OK;
 }
 
-/* --- Places --------------------------------------------------------------------------------------
- */
+/* --- Places ----------------------------------------------------------------------------------- */
 
 static bool is_free(const struct ref_ioas *o, struct ref_range range)
 {
@@ -303,8 +300,7 @@ bool ref_in_ram(const struct ref *r, uint64_t gpa, uint64_t bytes)
     return false;
 }
 
-/* --- On demand -----------------------------------------------------------------------------------
- */
+/* --- On demand -------------------------------------------------------------------------------- */
 
 bool ref_has_demand(const struct ref *r, unsigned ioas)
 {
@@ -334,8 +330,7 @@ static enum hv_status all_may_ask(const struct ref *r, unsigned ioas)
     return HV_OK;
 }
 
-/* --- Map, unmap, copy ----------------------------------------------------------------------------
- */
+/* --- Map, unmap, copy ------------------------------------------------------------------------- */
 
 enum hv_status ref_map(struct ref *r, unsigned ioas, const struct hc_ioas_map *in, uint64_t *value)
 {

@@ -19,8 +19,7 @@ struct rig rig;
 struct rig_atc rig_atc[32];
 static unsigned atc_next;
 
-/* --- What the units reach ------------------------------------------------------------------------
- */
+/* --- What the units reach --------------------------------------------------------------------- */
 
 static bool bus_read(void *, uint64_t hpa, void *buf, size_t len)
 {
@@ -118,8 +117,7 @@ void rig_relax(void *)
         vtd_model_run(rig.model[i]);
 }
 
-/* --- Units that differ ---------------------------------------------------------------------------
- */
+/* --- Units that differ ------------------------------------------------------------------------ */
 
 #define BIT(n)       (1ull << (n))
 #define NEST         BIT(26)
@@ -259,8 +257,7 @@ static void make_function(unsigned device)
     platform_add_pci(f);
 }
 
-/* --- The VM --------------------------------------------------------------------------------------
- */
+/* --- The VM ----------------------------------------------------------------------------------- */
 
 static void make_vm(void)
 {
@@ -377,8 +374,7 @@ unsigned rig_end(void)
     return left;
 }
 
-/* --- Calls ---------------------------------------------------------------------------------------
- */
+/* --- Calls ------------------------------------------------------------------------------------ */
 
 enum hv_status rig_call(uint64_t number, uint64_t a0, uint64_t *value)
 {
@@ -438,8 +434,7 @@ bool rig_event(struct hc_event *out)
     return false;
 }
 
-/* --- What the guest and its devices do -----------------------------------------------------------
- */
+/* --- What the guest and its devices do -------------------------------------------------------- */
 
 void rig_first_stage(unsigned root, uint64_t va, uint64_t entry)
 {
@@ -475,8 +470,7 @@ void rig_request(unsigned device, uint32_t pasid, uint64_t address, bool write, 
     iommu->poll();
 }
 
-/* --- DMA -----------------------------------------------------------------------------------------
- */
+/* --- DMA -------------------------------------------------------------------------------------- */
 
 bool rig_translate(unsigned device, uint32_t pasid, uint64_t address, bool write, bool ats,
                    uint64_t *hpa)

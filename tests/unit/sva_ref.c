@@ -6,8 +6,7 @@
 
 const uint32_t ref_pasids[REF_PASIDS] = { HC_PASID_NONE, 1, 2, 3, 4, 5, 6, 77, 0xfffff };
 
-/* --- What a PASID means --------------------------------------------------------------------------
- */
+/* --- What a PASID means ----------------------------------------------------------------------- */
 
 static bool same(const struct ref_target *a, const struct ref_target *b)
 {
@@ -57,8 +56,7 @@ static bool fits(const struct ref_device *d, unsigned slot)
     return slot == 0 || !(ref_pasids[slot] >> d->pasid_bits);
 }
 
-/* --- RAM that is on demand -----------------------------------------------------------------------
- */
+/* --- RAM that is on demand -------------------------------------------------------------------- */
 
 /* Number of a page of RAM. */
 static unsigned number_of(const struct ref *r, uint64_t gpa)
@@ -138,8 +136,7 @@ static void bring(struct ref *r, unsigned device, uint64_t gpa)
     absent[number_of(r, gpa)] = false;
 }
 
-/* --- Page requests -------------------------------------------------------------------------------
- */
+/* --- Page requests ---------------------------------------------------------------------------- */
 
 void ref_answered(struct ref *r, unsigned i, uint8_t code)
 {
@@ -234,8 +231,7 @@ void ref_guest_answered(struct ref *r, unsigned i, uint8_t code)
     ref_answered(r, i, code);
 }
 
-/* --- Attach --------------------------------------------------------------------------------------
- */
+/* --- Attach ----------------------------------------------------------------------------------- */
 
 enum hv_status ref_attach(struct ref *r, unsigned device, unsigned pasid, struct ref_target target)
 {
@@ -289,8 +285,7 @@ enum hv_status ref_attach(struct ref *r, unsigned device, unsigned pasid, struct
     return HV_OK;
 }
 
-/* --- SVA -----------------------------------------------------------------------------------------
- */
+/* --- SVA -------------------------------------------------------------------------------------- */
 
 /* Which PASID a bind is about. */
 static enum hv_status choose(const struct ref *r, unsigned device, unsigned root, unsigned *slot)
@@ -361,8 +356,7 @@ enum hv_status ref_unbind(struct ref *r, unsigned device, unsigned slot, uint64_
     return HV_OK;
 }
 
-/* --- IOPF ----------------------------------------------------------------------------------------
- */
+/* --- IOPF ------------------------------------------------------------------------------------- */
 
 enum hv_status ref_iopf_enable(struct ref *r, unsigned device, uint32_t categories)
 {
@@ -421,8 +415,7 @@ enum hv_status ref_reset(struct ref *r, unsigned device)
     return HV_OK;
 }
 
-/* --- Where DMA goes ------------------------------------------------------------------------------
- */
+/* --- Where DMA goes --------------------------------------------------------------------------- */
 
 bool ref_has_root(const struct ref *r, unsigned device, unsigned slot)
 {

@@ -72,8 +72,7 @@ static int check(void **state)
     return bed_check(state);
 }
 
-/* --- What a guest and its devices do -------------------------------------------------------------
- */
+/* --- What a guest and its devices do ---------------------------------------------------------- */
 
 static void on(struct vm *of, uint32_t device, uint32_t categories)
 {
@@ -187,8 +186,7 @@ static void answer(uint64_t cookie, uint32_t code)
     assert_int_equal(call_with(vm, HC_PAGE_RESPONSE, in), HV_OK);
 }
 
-/* --- An IOAS -------------------------------------------------------------------------------------
- */
+/* --- An IOAS ---------------------------------------------------------------------------------- */
 
 static void a_mapping_comes_when_it_is_asked_for(void **state)
 {
@@ -377,8 +375,7 @@ static void without_room_it_is_refused_and_told(void **state)
     assert_int_equal(other->stats.faults, 0);
 }
 
-/* --- RAM -----------------------------------------------------------------------------------------
- */
+/* --- RAM -------------------------------------------------------------------------------------- */
 
 static void ram_goes_and_comes_back_as_it_is(void **state)
 {
@@ -705,8 +702,7 @@ static void a_flood_gets_one_answer_each(void **state)
     }
 }
 
-/* --- Requests on one CPU, calls on another -------------------------------------------------------
- */
+/* --- Requests on one CPU, calls on another ---------------------------------------------------- */
 
 static _Atomic bool racing;
 static uint32_t raced;
@@ -833,8 +829,7 @@ static void a_vm_that_ends_leaves_nothing(void **state)
     assert_int_equal(bed_read(BED_C, BED_NO_PASID, 0x5000, &value), 0);
 }
 
-/* --- Orders, refusals, limits: on the fake -------------------------------------------------------
- */
+/* --- Orders, refusals, limits: on the fake ---------------------------------------------------- */
 
 static int fresh_fake(void **state)
 {

@@ -84,8 +84,7 @@ static unsigned answers(rid_t rid, uint8_t code)
     return n;
 }
 
-/* --- Stale translations after unbind and bind ----------------------------------------------------
- */
+/* --- Stale translations after unbind and bind ------------------------------------------------- */
 
 static void a_pasid_used_again_brings_nothing_of_before(void **state)
 {
@@ -118,8 +117,7 @@ static void a_pasid_used_again_brings_nothing_of_before(void **state)
     }
 }
 
-/* --- Draining ------------------------------------------------------------------------------------
- */
+/* --- Draining --------------------------------------------------------------------------------- */
 
 /* Requests that the guest has, and such that are still in the unit's queue. */
 static void a_rid_is_drained_when_its_domain_goes(void **state)
@@ -152,8 +150,7 @@ static void a_rid_is_drained_when_its_domain_goes(void **state)
     }
 }
 
-/* --- Overflow ------------------------------------------------------------------------------------
- */
+/* --- Overflow --------------------------------------------------------------------------------- */
 
 /* One device floods the unit's queue while another has half a group in it: the other's group is
  * finished, it and all that follow are served. */
@@ -222,8 +219,7 @@ static void who_ignores_its_allocation_harms_itself(void **state)
     assert_int_equal(answers(BED_B, 1), 0);
 }
 
-/* --- Devices that handle their own faults --------------------------------------------------------
- */
+/* --- Devices that handle their own faults ----------------------------------------------------- */
 
 static void a_device_without_page_requests_shares_a_process(void **state)
 {
@@ -288,8 +284,7 @@ static void a_bond_without_page_requests_gets_none(void **state)
     assert_int_equal(read_at(BED_A, pasid, VA), 0x30001);
 }
 
-/* --- PASIDs --------------------------------------------------------------------------------------
- */
+/* --- PASIDs ----------------------------------------------------------------------------------- */
 
 /* The numbers of one device end with its width, and come back with the last unbind: not when the
  * process or the VM ends. */
@@ -317,8 +312,7 @@ static void pasids_come_back_and_nobody_elses_run_out(void **state)
     assert_int_equal(read_at(BED_A, 17, VA), 0x30001);
 }
 
-/* --- Two ways to share an address ----------------------------------------------------------------
- */
+/* --- Two ways to share an address ------------------------------------------------------------- */
 
 static void explicit_maps_need_no_bind_and_live_beside_one(void **state)
 {

@@ -102,8 +102,7 @@ static int finish(void **state)
     return good && !rig.complaints ? 0 : -1;
 }
 
-/* --- Bounded calls -------------------------------------------------------------------------------
- */
+/* --- Bounded calls ---------------------------------------------------------------------------- */
 
 static void unmap_stops_after_256_mappings_and_goes_on(void **state)
 {
@@ -235,8 +234,7 @@ static void attach_builds_a_large_table_in_parts(void **state)
     assert_true(reaches(0, NONE, 0x2000 * 2900, 0x800000));
 }
 
-/* --- Tables --------------------------------------------------------------------------------------
- */
+/* --- Tables ----------------------------------------------------------------------------------- */
 
 static void units_that_agree_share_a_table_and_others_do_not(void **state)
 {
@@ -331,8 +329,7 @@ static void without_a_list_the_hint_sets_the_depth(void **state)
     }
 }
 
-/* --- Large leaves --------------------------------------------------------------------------------
- */
+/* --- Large leaves ----------------------------------------------------------------------------- */
 
 static uint64_t leaf_size(uint32_t ioas, uint64_t iova)
 {
@@ -451,8 +448,7 @@ static void tables_are_freed_after_the_unit_forgot_them(void **state)
     assert_true(rig.vm->quota.used < before);
 }
 
-/* --- Memory ends ---------------------------------------------------------------------------------
- */
+/* --- Memory ends ------------------------------------------------------------------------------ */
 
 static void exhaustion_is_a_status_and_changes_nothing(void **state)
 {
@@ -513,8 +509,7 @@ static void an_unmap_without_memory_leaves_every_table_as_it_was(void **state)
     assert_true(refused >= 2);
 }
 
-/* --- Rings, life ---------------------------------------------------------------------------------
- */
+/* --- Rings, life ------------------------------------------------------------------------------ */
 
 static void every_call_works_by_ring(void **state)
 {

@@ -59,8 +59,7 @@ static bool reaches(uint32_t device, uint32_t pasid, uint64_t iova, bool ats, ui
            hpa == virt_to_phys(vm_ram(rig.vm, GPADDR(gpa), 1)).v;
 }
 
-/* --- The device that works -----------------------------------------------------------------------
- */
+/* --- The device that works -------------------------------------------------------------------- */
 
 #define WORKER_PASID 7u
 #define WORK         8u /* pages at 0x100000, 0x102000, ...; all in one of guest memory */
@@ -151,8 +150,7 @@ static uint64_t content(void)
         assert_int_equal(status_, HV_OK);                                                          \
     } while (0)
 
-/* --- Reserved areas move -------------------------------------------------------------------------
- */
+/* --- Reserved areas move ---------------------------------------------------------------------- */
 
 /* A guest's own IOMMU takes reserved areas away and puts them elsewhere while devices work. Each
  * step works or changes nothing, so it can always go back. */
@@ -181,8 +179,7 @@ static void reserved_areas_move_or_stay_as_they_are(void **state)
     stop_working();
 }
 
-/* --- Devices come --------------------------------------------------------------------------------
- */
+/* --- Devices come ----------------------------------------------------------------------------- */
 
 /* One that cannot have the IOAS, for each reason there is; the one that works notices nothing. */
 static void a_device_that_cannot_come_disturbs_nobody(void **state)
@@ -232,8 +229,7 @@ static void a_device_that_would_take_required_addresses_disturbs_nobody(void **s
     stop_working();
 }
 
-/* --- Mappings before there is anybody ------------------------------------------------------------
- */
+/* --- Mappings before there is anybody --------------------------------------------------------- */
 
 /* All of an address space is described before the first device comes, as when a guest's guest
  * starts or is moved; then each device has all of it at once, whatever its unit. */

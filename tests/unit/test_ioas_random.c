@@ -71,8 +71,7 @@ struct step {
     unsigned nlist;
 };
 
-/* --- Choices -------------------------------------------------------------------------------------
- */
+/* --- Choices ---------------------------------------------------------------------------------- */
 
 static uint64_t dice;
 
@@ -257,8 +256,7 @@ static struct step some_step(void)
     return s;
 }
 
-/* --- One step ------------------------------------------------------------------------------------
- */
+/* --- One step --------------------------------------------------------------------------------- */
 
 static struct ref ref;
 static uint64_t handle[REF_IOASES];
@@ -633,8 +631,7 @@ static bool find_failed(void)
     return more;
 }
 
-/* --- What is not one call ------------------------------------------------------------------------
- */
+/* --- What is not one call --------------------------------------------------------------------- */
 
 static bool tell(const struct step *s, unsigned slot, unsigned device)
 {
@@ -833,8 +830,7 @@ static bool (*const others[KINDS])(const struct step *) = {
     [PAGE] = set_page, [REQUEST] = request, [ANSWER] = answer, [SILENCE] = silence, [RESET] = reset,
 };
 
-/* --- One call ------------------------------------------------------------------------------------
- */
+/* --- One call --------------------------------------------------------------------------------- */
 
 /* A new bond has a handle of its own; @expected: PASID 63:32. */
 static void note_bond(const struct step *s, uint64_t is, uint64_t *expected)
@@ -988,8 +984,7 @@ static bool run_all(const struct machine *m, const struct step *step, const bool
     return true;
 }
 
-/* --- Sequences, each in a child ------------------------------------------------------------------
- */
+/* --- Sequences, each in a child --------------------------------------------------------------- */
 
 static struct step steps[LENGTH];
 static bool *skip; /* shared with children */

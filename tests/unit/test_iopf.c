@@ -37,8 +37,7 @@ static struct hc_event next_event(struct vm *vm)
     return e;
 }
 
-/* --- Enabling and disabling ----------------------------------------------------------------------
- */
+/* --- Enabling and disabling ------------------------------------------------------------------- */
 
 static void enabling_has_an_order(void **state)
 {
@@ -153,8 +152,7 @@ static void errors_change_nothing(void **state)
     iopf_on(vm_a, 0);
 }
 
-/* --- Forwarding ----------------------------------------------------------------------------------
- */
+/* --- Forwarding ------------------------------------------------------------------------------- */
 
 static void a_request_reaches_the_guest_and_its_answer_the_device(void **state)
 {
@@ -306,8 +304,7 @@ static void off_and_on_again_keeps_old_cookies_dead(void **state)
     assert_refused(respond(vm_a, old, HC_RESPONSE_SUCCESS), HV_EALREADY);
 }
 
-/* --- Who is answered by Sluice -------------------------------------------------------------------
- */
+/* --- Who is answered by Sluice ---------------------------------------------------------------- */
 
 /* The newest answer is INVALID and was sent; there are @n by now. */
 static void expect_invalid(unsigned n)
@@ -557,8 +554,7 @@ static void every_last_request_gets_exactly_one_answer(void **state)
     assert_int_equal(vm_a->rings->open, 0);
 }
 
-/* --- The guest's own table leads outside its memory
- * ----------------------------------------------- */
+/* --- The guest's own table leads outside its memory ------------------------------------------- */
 
 static void a_walk_that_leaves_the_vms_memory_is_a_fault_not_a_request(void **state)
 {

@@ -177,8 +177,7 @@ static void bars_are_sized_with_decoding_off(void **state)
     assert_false(bar[5].wide);
 }
 
-/* --- Groups: what the IOMMU cannot keep apart ---------------------------------------------------
- */
+/* --- Groups: what the IOMMU cannot keep apart ------------------------------------------------- */
 
 static void pcie(unsigned i, unsigned kind)
 {

@@ -15,8 +15,7 @@
 #define GIB (1ull << 30)
 #define MIB (1ull << 20)
 
-/* --- The reference: sorted, disjoint intervals
- * ---------------------------------------------------- */
+/* --- The reference: sorted, disjoint intervals ------------------------------------------------ */
 
 struct interval {
     uint64_t in, out, size;
@@ -101,8 +100,7 @@ static void assert_same(const struct list *a, const struct list *b)
     }
 }
 
-/* --- What hardware finds
- * -------------------------------------------------------------------------- */
+/* --- What hardware finds ---------------------------------------------------------------------- */
 
 /* Bits that must be zero, by kind of entry; VT-d 9.8 with SC and SSADE 0, SDM 3A 4.5. */
 struct hw {
@@ -210,8 +208,7 @@ static unsigned hw_collect(const struct hw *hw, const struct pt *pt, const uint6
     return tables;
 }
 
-/* --- The watcher: after every store
- * --------------------------------------------------------------- */
+/* --- The watcher: after every store ----------------------------------------------------------- */
 
 static struct watch {
     const struct hw *hw;
@@ -297,8 +294,7 @@ static void on_store_unsnooped(void *ctx, uint64_t hpa, unsigned size)
         assert_true(is_clean((e & 0x000ffffffffff000) + line * 64));
 }
 
-/* --- Random sequences
- * ----------------------------------------------------------------------------- */
+/* --- Random sequences ------------------------------------------------------------------------- */
 
 static uint64_t rnd(uint64_t n)
 {

@@ -129,8 +129,7 @@ static enum hv_status attach_to(uint32_t pasid, enum station to, uint64_t *how)
     return call_struct(vm, HC_ATTACH, &in, sizeof(in), how);
 }
 
-/* --- The device ----------------------------------------------------------------------------------
- */
+/* --- The device ------------------------------------------------------------------------------- */
 
 static struct {
     int32_t pasid;

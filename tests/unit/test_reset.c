@@ -64,8 +64,7 @@ static int check(void **state)
     return bed_check(state);
 }
 
-/* --- What there is -------------------------------------------------------------------------------
- */
+/* --- What there is ---------------------------------------------------------------------------- */
 
 struct counts {
     uint64_t pages, quota, other_quota;
@@ -209,8 +208,7 @@ static void reaches_nothing(rid_t rid)
     }
 }
 
-/* --- Reset ---------------------------------------------------------------------------------------
- */
+/* --- Reset ------------------------------------------------------------------------------------ */
 
 static void a_reset_gives_the_device_back_as_new(void **state)
 {
@@ -439,8 +437,7 @@ static void a_unit_that_hangs_keeps_it_failed(void **state)
     device_works(0, BED_A);
 }
 
-/* --- Complaints about others ---------------------------------------------------------------------
- */
+/* --- Complaints about others ------------------------------------------------------------------ */
 
 /* It would have to be asked about what is attached to it. */
 static void others_ask(struct flr_function *f)
@@ -510,8 +507,7 @@ static void c8_reset_while_a_pasid_is_nested(void **state)
     assert_int_equal(read_through_tlb(BED_A, VA), 0x30001);
 }
 
-/* --- Removal by surprise -------------------------------------------------------------------------
- */
+/* --- Removal by surprise ---------------------------------------------------------------------- */
 
 static void what_vanishes_is_blocked_for_good_and_told_once(void **state)
 {
@@ -618,8 +614,7 @@ static void a_call_that_touches_it_finds_out(void **state)
     assert_int_equal(bed.asked_absent, 0);
 }
 
-/* --- Every point of a sequence -------------------------------------------------------------------
- */
+/* --- Every point of a sequence ---------------------------------------------------------------- */
 
 static struct hc_event last_event;
 static uint32_t ioas;
@@ -875,8 +870,7 @@ static void a_removal_at_every_point_leaves_nothing(void **state)
     at_every_point(by_removal);
 }
 
-/* --- The function alone --------------------------------------------------------------------------
- */
+/* --- The function alone ----------------------------------------------------------------------- */
 
 static void configuration_space_comes_back(void **state)
 {

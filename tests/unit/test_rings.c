@@ -38,8 +38,7 @@ static void fault(uint64_t address)
                                                                .text = "test" });
 }
 
-/* --- Set-up --------------------------------------------------------------------------------------
- */
+/* --- Set-up ----------------------------------------------------------------------------------- */
 
 static void wrong_rings_are_refused(void **state)
 {
@@ -100,8 +99,7 @@ static void a_ring_is_set_once_and_kept_while_in_use(void **state)
     assert_int_equal(call_with(vm_a, HC_EVENT_RING, in), HV_OK);
 }
 
-/* --- Events --------------------------------------------------------------------------------------
- */
+/* --- Events ----------------------------------------------------------------------------------- */
 
 /* One interrupt when there was nothing, none while the guest has not caught up, one a batch. */
 static void interrupts_come_when_the_guest_could_sleep(void **state)
@@ -360,8 +358,7 @@ static void what_the_guest_writes_over_our_index_is_not_believed(void **state)
     assert_int_equal(commands()->consumer, 1);
 }
 
-/* --- Commands ------------------------------------------------------------------------------------
- */
+/* --- Commands --------------------------------------------------------------------------------- */
 
 static struct hc_command *put(uint32_t call_number, const void *args, size_t size)
 {

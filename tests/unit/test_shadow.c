@@ -55,8 +55,7 @@ static int check(void **state)
     return bed_check(state);
 }
 
-/* --- What a guest and a device do ----------------------------------------------------------------
- */
+/* --- What a guest and a device do ------------------------------------------------------------- */
 
 static uint64_t read_through_tlb(rid_t rid, uint64_t address)
 {
@@ -150,8 +149,7 @@ static uint64_t *page(uint64_t gpa)
     return ram(vm, gpa);
 }
 
-/* --- Filling -------------------------------------------------------------------------------------
- */
+/* --- Filling ---------------------------------------------------------------------------------- */
 
 static void what_is_there_needs_no_guest(void **state)
 {
@@ -340,8 +338,7 @@ static void rights_are_the_guests(void **state)
     assert_int_equal(e.type, HC_EVENT_PAGE_REQUEST);
 }
 
-/* --- Accessed and dirty --------------------------------------------------------------------------
- */
+/* --- Accessed and dirty ----------------------------------------------------------------------- */
 
 static void accessed_and_dirty_are_told(void **state)
 {
@@ -383,8 +380,7 @@ static void accessed_and_dirty_are_told(void **state)
     bed_interrupts();
 }
 
-/* --- Invalidation --------------------------------------------------------------------------------
- */
+/* --- Invalidation ----------------------------------------------------------------------------- */
 
 /* Both devices, in their TLBs and in the unit's. */
 static void see(uint64_t va, uint64_t wanted)
@@ -615,8 +611,7 @@ static void notices_fill_for_who_cannot_ask(void **state)
     bed_interrupts();
 }
 
-/* --- Large pages ---------------------------------------------------------------------------------
- */
+/* --- Large pages ------------------------------------------------------------------------------ */
 
 static void large_pages_are_large_leaves(void **state)
 {
@@ -671,8 +666,7 @@ static void large_pages_are_large_leaves(void **state)
     bed_interrupts();
 }
 
-/* --- Quota, ends ---------------------------------------------------------------------------------
- */
+/* --- Quota, ends ------------------------------------------------------------------------------ */
 
 static void without_quota_it_starts_again(void **state)
 {
@@ -917,8 +911,7 @@ static void reach_follows_the_unit(void **state)
     }
 }
 
-/* --- A guest that keeps no rule ------------------------------------------------------------------
- */
+/* --- A guest that keeps no rule --------------------------------------------------------------- */
 
 #define CHAOS_PAGES 64u
 

@@ -356,8 +356,7 @@ static void without_memory_nothing_is_held(void **state)
     assert_true(reaches(BED_A, rmrr));
 }
 
-/* --- Behind a bridge to conventional PCI ---------------------------------------------------------
- */
+/* --- Behind a bridge to conventional PCI ------------------------------------------------------ */
 
 static uint64_t reads(rid_t rid, uint64_t address)
 {
@@ -545,8 +544,7 @@ static void joining_without_memory_holds_nothing(void **state)
     both_read(0x6000, 0x6001);
 }
 
-/* --- Snooping, memory types ----------------------------------------------------------------------
- */
+/* --- Snooping, memory types ------------------------------------------------------------------- */
 
 #define ENTRY_PWSNP BIT(23) /* of the second word */
 #define ENTRY_PGSNP BIT(24)
@@ -668,8 +666,7 @@ static void orders_to_a_virtual_function_name_the_physical_one(void **state)
     }
 }
 
-/* --- Two units, of different kinds ---------------------------------------------------------------
- */
+/* --- Two units, of different kinds ------------------------------------------------------------ */
 
 #define VA 0x7f0000000000ull
 

@@ -21,8 +21,7 @@ static struct platform_pci function[3];
 static struct boot_vm config;
 static struct boot_file kernel;
 
-/* --- Fake vCPUs
- * ----------------------------------------------------------------------------------- */
+/* --- Fake vCPUs ------------------------------------------------------------------------------- */
 
 static struct vcpu *begun[BOOT_VMS_MAX];
 static struct vcpu_start begun_with;
@@ -87,8 +86,7 @@ void vm_last_ended(void)
     longjmp(machine_end, 1);
 }
 
-/* --- Set-up
- * --------------------------------------------------------------------------------------- */
+/* --- Set-up ----------------------------------------------------------------------------------- */
 
 /* The smallest kernel: one segment at 1 MiB, and the note. */
 static void make_kernel(void)
@@ -187,8 +185,7 @@ static void expect_refused(enum hv_status want, const char *text)
         fail_msg("log says: %s instead of: %s", platform_log(), text);
 }
 
-/* --- Tests
- * ---------------------------------------------------------------------------------------- */
+/* --- Tests ------------------------------------------------------------------------------------ */
 
 static void lives_and_ends(void **state)
 {

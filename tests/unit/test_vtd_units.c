@@ -129,8 +129,7 @@ static enum mode mode_of(const struct vtd_model_config *c)
     return !ss ? FIRST : fs && c->ecap & BIT(26) && c->ecap & BIT(48) ? NESTED : SECOND;
 }
 
-/* --- What each must stand ------------------------------------------------------------------------
- */
+/* --- What each must stand --------------------------------------------------------------------- */
 
 static struct iommu_device a, b;
 static struct pt pt, pt2;
@@ -292,8 +291,7 @@ static void one_unit(const struct vtd_model_config *config)
     bed_stage2_gone(&pt2, &other);
 }
 
-/* --- What only legacy mode has -------------------------------------------------------------------
- */
+/* --- What only legacy mode has ---------------------------------------------------------------- */
 
 static struct vtd_model_config legacy(void)
 {
@@ -394,8 +392,7 @@ static void a_silent_device_in_legacy_mode(void **state)
     bed_stage2_gone(&pt, &s2);
 }
 
-/* --- The combinations ----------------------------------------------------------------------------
- */
+/* --- The combinations ------------------------------------------------------------------------- */
 
 static struct vtd_model_config now; /* being run; told when a check fails */
 

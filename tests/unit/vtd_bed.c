@@ -12,8 +12,7 @@ struct bed bed;
 #define UNIT_BASE 0xfed90000ull
 #define UNIT_STEP 0x10000ull
 
-/* --- What the units reach -----------------------------------------------------------------------
- */
+/* --- What the units reach --------------------------------------------------------------------- */
 
 static bool noncoherent_line(uint64_t hpa);
 
@@ -95,8 +94,7 @@ void bed_interrupts(void)
     }
 }
 
-/* --- Device TLBs: entries stay until invalidated -------------------------------------------------
- */
+/* --- Device TLBs: entries stay until invalidated ---------------------------------------------- */
 
 static struct atc {
     bool valid;
@@ -195,8 +193,7 @@ static const struct vtd_model_bus bus = {
     .complain = bus_complain,
 };
 
-/* --- Registers -----------------------------------------------------------------------------------
- */
+/* --- Registers -------------------------------------------------------------------------------- */
 
 static uint64_t reg_read(void *ctx, uint32_t offset, unsigned size)
 {
@@ -295,8 +292,7 @@ static void flushed(void *ctx, uint64_t hpa, uint64_t size)
     }
 }
 
-/* --- Functions -----------------------------------------------------------------------------------
- */
+/* --- Functions -------------------------------------------------------------------------------- */
 
 static const rid_t full_rids[] = { BED_A, BED_B, BED_C, BED_FAR };
 static struct flr_function functions[5];
@@ -351,8 +347,7 @@ struct platform_pci *bed_function(rid_t rid)
     return &f->pci;
 }
 
-/* --- The machine ---------------------------------------------------------------------------------
- */
+/* --- The machine ------------------------------------------------------------------------------ */
 
 size_t bed_dmar(uint8_t table[4096])
 {
@@ -507,8 +502,7 @@ void bed_stage2_gone(struct pt *pt, struct iommu_stage2 *s2)
     pt_destroy(pt);
 }
 
-/* --- The guest
- * ------------------------------------------------------------------------------------ */
+/* --- The guest -------------------------------------------------------------------------------- */
 
 static uint64_t table_next;
 

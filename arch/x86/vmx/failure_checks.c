@@ -39,8 +39,7 @@ static bool event_type_is(const struct view *w, uint32_t type)
     return event_of(w) && (event_of(w) & EVENT_TYPE) == type;
 }
 
-/* --- Controls, 27.2.1
- * ----------------------------------------------------------------------------- */
+/* --- Controls, 27.2.1 ------------------------------------------------------------------------- */
 
 static bool event_vector(const struct view *w)
 {
@@ -83,8 +82,7 @@ static bool tpr_threshold(const struct view *w)
     return w->read(VMCS_TPR_THRESHOLD) <= 15;
 }
 
-/* --- Guest state, 27.3.1
- * -------------------------------------------------------------------------- */
+/* --- Guest state, 27.3.1 ---------------------------------------------------------------------- */
 
 static bool cr0_fixed(const struct view *w)
 {

@@ -122,8 +122,7 @@ void vmx_load(struct vcpu *v, uint64_t vmcs)
     s->launched = false;
 }
 
-/* --- The guest's side at a start: as after reset (SDM 3A 10.1.1), but for what the start changes
- * ----- */
+/* --- The guest's side at a start: as after reset (SDM 3A 10.1.1), but for what it changes ----- */
 
 enum {
     RIGHTS_CODE16 = 0x009b,

@@ -69,8 +69,7 @@ static bool walk(const struct cursor *scope, size_t length, rid_t *out)
     }
 }
 
-/* --- Scopes -------------------------------------------------------------------------------------
- */
+/* --- Scopes ----------------------------------------------------------------------------------- */
 
 static enum hv_status put(struct dmar_list *list, rid_t first, rid_t last, unsigned what)
 {
@@ -140,8 +139,7 @@ static const struct dmar_claim *find(const struct dmar_list *list, rid_t rid)
     return best;
 }
 
-/* --- Structures, by type ------------------------------------------------------------------------
- */
+/* --- Structures, by type ---------------------------------------------------------------------- */
 
 static enum hv_status unit_add(struct dmar *d, const struct cursor *c, size_t length)
 {
@@ -286,8 +284,7 @@ enum hv_status vtd_dmar_parse(const void *table, size_t length, struct dmar *out
     return out->nunits ? HV_OK : HV_ENODEV;
 }
 
-/* --- What was found -----------------------------------------------------------------------------
- */
+/* --- What was found --------------------------------------------------------------------------- */
 
 enum hv_status vtd_dmar_reserve(const struct dmar *d, struct iommu_device *dev)
 {

@@ -78,8 +78,7 @@ enum hv_status vtd_intremap_start(struct iommu_unit *unit)
     return status;
 }
 
-/* --- Entries -------------------------------------------------------------------------------------
- */
+/* --- Entries ---------------------------------------------------------------------------------- */
 
 static enum hv_status take(struct vtd_intremap *t, uint32_t *index)
 {

@@ -73,8 +73,7 @@ static bool call_on(unsigned cpu, void (*fn)(void))
     return false;
 }
 
-/* --- Checks -------------------------------------------------------------------------------------
- */
+/* --- Checks ----------------------------------------------------------------------------------- */
 
 /* Channel 2 of the 8254, which counts down and around. */
 static uint32_t pit(void)
@@ -298,8 +297,7 @@ static void check_log(void)
     log_info("host", "%0300d|", 1);
 }
 
-/* --- Faults -------------------------------------------------------------------------------------
- */
+/* --- Faults ----------------------------------------------------------------------------------- */
 
 static volatile int zero;
 static volatile uint8_t code[1] = { 0xc3 };
