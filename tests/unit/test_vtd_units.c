@@ -11,6 +11,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "drivers/iommu/vtd/legacy.h"
+
 #define BIT(n) (1ull << (n))
 
 enum mode { NESTED, SECOND, FIRST, LEGACY, MODES };
@@ -387,6 +389,9 @@ static void a_silent_device_in_legacy_mode(void **state)
     works(BED_B, BED_NO_PASID, 0x8000, 0x8001);
     assert_int_equal(iommu_vtd.attach(&a, PASID_RID, &t), HV_EIO);
     assert_int_equal(iommu_vtd.block(&a, PASID_RID), HV_EIO);
+    /* As if it had failed after the attach had looked. */
+    assert_int_equal(vtd_legacy_attach(a.driver, &s2), HV_EIO);
+    refused(BED_A, BED_NO_PASID, 0x6000, IOMMU_FAULT_BLOCKED);
     iommu_vtd.device_remove(&a);
     iommu_vtd.device_remove(&b);
     bed_stage2_gone(&pt, &s2);

@@ -56,12 +56,15 @@ enum hv_status vtd_legacy_attach(struct vtd_device *v, const struct iommu_stage2
     v->dev->how = IOMMU_HITLESS; /* all of an entry is one store */
     use(v, stage2->id);
     lock_take(&v->unit->queue.lock);
-    for (unsigned n = 0; n <= v->naliases; n++) {
+    const bool failed = v->failed; /* cut off meanwhile: it stays so */
+    for (unsigned n = 0; n <= v->naliases && !failed; n++) {
         e = vtd_context_nth(v, n);
         store128(e, lo, hi);
         vtd_unit_flush(v->unit, e, 16);
     }
     lock_drop(&v->unit->queue.lock);
+    if (failed)
+        return v->why;
     if (replace)
         status = changed(v, VTD_LEGACY_CHANGED, old);
     else if (v->unit->hw.caching_mode)
